@@ -1,0 +1,243 @@
+using Trapline.Core;
+using Trapline.Host;
+
+namespace Trapline.Memory;
+
+/// <summary>What a guest-physical page is backed by.</summary>
+public enum MemoryKind : byte
+{
+    Ram,
+    Rom,
+}
+
+/// <summary>A range of guest-physical space backed by the machine's memory.</summary>
+/// <param name="Start">First guest-physical address; page aligned.</param>
+/// <param name="Length">Bytes; a multiple of 4,096.</param>
+/// <param name="Kind">RAM, or ROM that ignores stores.</param>
+/// <param name="Offset">Where the range begins in the backing store.</param>
+public readonly record struct MemoryRegion(Gpa Start, ulong Length, MemoryKind Kind, ulong Offset)
+{
+    public ulong End => Start.Value + Length;
+}
+
+/// <summary>Facts kept for each page of the backing store.</summary>
+[Flags]
+public enum PageMarks : byte
+{
+    None = 0,
+    /// <summary>Written since the dirty log was last collected.</summary>
+    Dirty = 1,
+    /// <summary>Some vCPU holds decoded or translated code from this page: stores must be announced.</summary>
+    Code = 2,
+}
+
+/// <summary>An engine that keeps something derived from guest memory. Called from any thread.</summary>
+public interface IMemoryObserver
+{
+    /// <summary>Bytes of a page marked <see cref="PageMarks.Code"/> are about to be seen changed.</summary>
+    void CodeWritten(Gpa address, ulong length);
+
+    /// <summary>The physical map or the dirty log changed: every cached translation must be dropped.</summary>
+    void MapChanged();
+}
+
+/// <summary>Guest-physical memory: which addresses are RAM or ROM, and where their bytes are in this process.</summary>
+/// <remarks>
+/// Unsafe because engines need host pointers (HVA). A pointer is given only for a whole page inside the backing mapping,
+/// so an engine that stays within 4,096 bytes of it cannot leave guest memory. Addresses outside every region are open bus.
+/// </remarks>
+public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
+{
+    public const int PageShift = 12;
+    public const ulong PageSize = 1ul << PageShift;
+
+    private readonly HostMapping _backing;
+    private readonly HostMapping _marks;
+    private MemoryRegion[] _regions;
+    private IMemoryObserver[] _observers = [];
+    private readonly Lock _changing = new();
+
+    /// <param name="regions">Disjoint page-aligned ranges; offsets index the backing store.</param>
+    /// <exception cref="ArgumentException">A region is unaligned, empty or overlaps another.</exception>
+    public GuestMemory(IReadOnlyList<MemoryRegion> regions)
+    {
+        _regions = Checked(regions);
+        ulong size = 0;
+        foreach (MemoryRegion region in _regions)
+            size = Math.Max(size, region.Offset + region.Length);
+        _backing = HostMapping.CreateShared("trapline-ram", Math.Max(size, PageSize));
+        _marks = HostMapping.CreatePrivate(((size >> PageShift) + PageSize) & ~(PageSize - 1));
+    }
+
+    /// <summary>One RAM region at zero: enough for tests and small guests.</summary>
+    public static GuestMemory Flat(ulong size) => new([new MemoryRegion(new Gpa(0), size, MemoryKind.Ram, 0)]);
+
+    public IReadOnlyList<MemoryRegion> Regions => _regions;
+
+    /// <summary>Bytes of the backing store.</summary>
+    public ulong BackingLength => _backing.Length;
+
+    /// <summary>The host file that holds RAM, for engines and back ends that map it themselves.</summary>
+    public int FileDescriptor => _backing.FileDescriptor;
+
+    /// <summary>The base of the backing store (HVA of offset 0).</summary>
+    public byte* BackingBase => _backing.Base;
+
+    /// <summary>One byte of <see cref="PageMarks"/> for each page of the backing store.</summary>
+    public byte* Marks => _marks.Base;
+
+    public void AddObserver(IMemoryObserver observer)
+    {
+        lock (_changing)
+            _observers = [.. _observers, observer];
+    }
+
+    public void RemoveObserver(IMemoryObserver observer)
+    {
+        lock (_changing)
+            _observers = [.. _observers.Where(o => o != observer)];
+    }
+
+    /// <summary>Replaces the physical map (a ROM shadowed, memory hot-plugged). The backing store must already be large enough.</summary>
+    public void Remap(IReadOnlyList<MemoryRegion> regions)
+    {
+        MemoryRegion[] next = Checked(regions);
+        foreach (MemoryRegion region in next)
+            if (region.Offset + region.Length > _backing.Length)
+                throw new ArgumentException("region lies outside the backing store", nameof(regions));
+        lock (_changing)
+            _regions = next;
+        foreach (IMemoryObserver observer in _observers)
+            observer.MapChanged();
+    }
+
+    /// <summary>Finds the page that holds <paramref name="gpa"/>. False for MMIO and holes.</summary>
+    /// <param name="offset">Offset of the page's first byte in the backing store.</param>
+    public bool TryGetPage(ulong gpa, out ulong offset, out MemoryKind kind)
+    {
+        foreach (ref readonly MemoryRegion region in _regions.AsSpan())
+        {
+            ulong delta = gpa - region.Start.Value;
+            if (delta < region.Length)
+            {
+                offset = (region.Offset + delta) & ~(PageSize - 1);
+                kind = region.Kind;
+                return true;
+            }
+        }
+        offset = 0;
+        kind = default;
+        return false;
+    }
+
+    public bool TryRead(Gpa address, Span<byte> destination)
+    {
+        while (!destination.IsEmpty)
+        {
+            if (!TryGetPage(address.Value, out ulong offset, out _))
+                return false;
+            int within = (int)(address.Value & (PageSize - 1));
+            int count = Math.Min(destination.Length, (int)PageSize - within);
+            new ReadOnlySpan<byte>(_backing.Base + offset + within, count).CopyTo(destination);
+            destination = destination[count..];
+            address += (ulong)count;
+        }
+        return true;
+    }
+
+    public bool TryWrite(Gpa address, ReadOnlySpan<byte> source)
+    {
+        while (!source.IsEmpty)
+        {
+            if (!TryGetPage(address.Value, out ulong offset, out MemoryKind kind) || kind != MemoryKind.Ram)
+                return false;
+            int within = (int)(address.Value & (PageSize - 1));
+            int count = Math.Min(source.Length, (int)PageSize - within);
+            source[..count].CopyTo(new Span<byte>(_backing.Base + offset + within, count));
+            NoteWrite(address.Value, offset, (ulong)count);
+            source = source[count..];
+            address += (ulong)count;
+        }
+        return true;
+    }
+
+    /// <summary>Fills ROM and RAM alike: for loaders, before the guest runs.</summary>
+    /// <returns>False if any byte is not backed.</returns>
+    public bool TryLoad(Gpa address, ReadOnlySpan<byte> image)
+    {
+        while (!image.IsEmpty)
+        {
+            if (!TryGetPage(address.Value, out ulong offset, out _))
+                return false;
+            int within = (int)(address.Value & (PageSize - 1));
+            int count = Math.Min(image.Length, (int)PageSize - within);
+            image[..count].CopyTo(new Span<byte>(_backing.Base + offset + within, count));
+            NoteWrite(address.Value, offset, (ulong)count);
+            image = image[count..];
+            address += (ulong)count;
+        }
+        return true;
+    }
+
+    /// <summary>Marks a page dirty and, where code was taken from it, announces the change. Within one page.</summary>
+    public void NoteWrite(ulong gpa, ulong pageOffset, ulong length)
+    {
+        byte* mark = _marks.Base + (pageOffset >> PageShift);
+        if ((*mark & (byte)PageMarks.Dirty) == 0)
+            SetMark(pageOffset, PageMarks.Dirty);
+        if ((*mark & (byte)PageMarks.Code) != 0)
+            foreach (IMemoryObserver observer in _observers)
+                observer.CodeWritten(new Gpa(gpa), length);
+    }
+
+    /// <summary>Sets a mark atomically: several vCPUs and device threads share the byte.</summary>
+    public void SetMark(ulong pageOffset, PageMarks mark) =>
+        Interlocked.Or(ref *(int*)WordOf(pageOffset, out int shift), (byte)mark << shift);
+
+    public void ClearMark(ulong pageOffset, PageMarks mark) =>
+        Interlocked.And(ref *(int*)WordOf(pageOffset, out int shift), ~((byte)mark << shift));
+
+    /// <summary>Calls <paramref name="visit"/> with the backing offset of every page written since the last call, and starts anew.</summary>
+    public void CollectDirty(Action<ulong> visit)
+    {
+        ulong pages = _backing.Length >> PageShift;
+        List<ulong> dirty = [];
+        for (ulong page = 0; page < pages; page++)
+            if ((_marks.Base[page] & (byte)PageMarks.Dirty) != 0)
+            {
+                ClearMark(page << PageShift, PageMarks.Dirty);
+                dirty.Add(page << PageShift);
+            }
+        foreach (IMemoryObserver observer in _observers)
+            observer.MapChanged();
+        dirty.ForEach(visit);
+    }
+
+    public void Dispose()
+    {
+        _regions = [];
+        _backing.Dispose();
+        _marks.Dispose();
+    }
+
+    private byte* WordOf(ulong pageOffset, out int shift)
+    {
+        ulong page = pageOffset >> PageShift;
+        shift = (int)(page & 3) * 8;
+        return _marks.Base + (page & ~3ul);
+    }
+
+    private static MemoryRegion[] Checked(IReadOnlyList<MemoryRegion> regions)
+    {
+        MemoryRegion[] sorted = [.. regions.OrderBy(r => r.Start.Value)];
+        for (int i = 0; i < sorted.Length; i++)
+        {
+            MemoryRegion r = sorted[i];
+            if (r.Length == 0 || ((r.Start.Value | r.Length | r.Offset) & (PageSize - 1)) != 0)
+                throw new ArgumentException($"region at {r.Start} is empty or not page aligned", nameof(regions));
+            if (i > 0 && sorted[i - 1].End > r.Start.Value)
+                throw new ArgumentException($"region at {r.Start} overlaps the one before", nameof(regions));
+        }
+        return sorted;
+    }
+}
