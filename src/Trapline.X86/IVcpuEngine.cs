@@ -1,0 +1,53 @@
+namespace Trapline.X86;
+
+/// <summary>Why <see cref="IVcpuEngine.Run"/> returned. Guest I/O is not here: it goes through the I/O seam.</summary>
+public enum StopReason
+{
+    /// <summary><see cref="IVcpuEngine.Kick"/> was called.</summary>
+    Kicked,
+    /// <summary>HLT or MWAIT: nothing to do until an event arrives. Running again without one stops again at once.</summary>
+    Halted,
+    /// <summary>An application processor that has not had its SIPI.</summary>
+    WaitingForStartUp,
+    /// <summary>Triple fault (SDM Vol. 3, 6.15): the processor shuts down.</summary>
+    TripleFault,
+    /// <summary>A debugger's breakpoint or single step, when the engine was asked to stop there.</summary>
+    Debug,
+}
+
+/// <summary>Counters that every engine keeps for one vCPU.</summary>
+public record struct EngineCounters(
+    long Instructions,
+    long TlbHitsSecondLevel,
+    long PageWalks,
+    long PageFaults,
+    long Exceptions,
+    long Interrupts,
+    long BlocksDecoded,
+    long CodeInvalidations);
+
+/// <summary>Something that runs one vCPU: interpreter, translator or KVM. The machine behind the seam never knows which.</summary>
+/// <remarks>All members but <see cref="Kick"/> and the <see cref="Core.IVcpuSignals"/> ones belong to the vCPU's own thread.</remarks>
+public interface IVcpuEngine : Core.IVcpuSignals, IDisposable
+{
+    /// <summary>Runs guest code until something that only the machine can decide.</summary>
+    StopReason Run();
+
+    /// <summary>Makes <see cref="Run"/> return soon, from any thread; if it is not running, the next call returns at once.</summary>
+    void Kick();
+
+    /// <summary>True when a halted vCPU has a reason to run again.</summary>
+    bool HasWork { get; }
+
+    /// <summary>The whole architectural state, between two instructions.</summary>
+    VcpuState Export();
+
+    /// <summary>Replaces the whole state.</summary>
+    /// <exception cref="ArgumentException">The state is impossible for this CPU model; the message says what.</exception>
+    void Import(VcpuState state);
+
+    /// <summary>Power-on or INIT state (SDM Vol. 3, table 10-1).</summary>
+    void Reset();
+
+    EngineCounters Counters { get; }
+}

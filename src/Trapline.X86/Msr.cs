@@ -1,0 +1,33 @@
+namespace Trapline.X86;
+
+/// <summary>Model-specific register indices (SDM Vol. 4).</summary>
+public static class Msr
+{
+    public const uint Tsc = 0x10;
+    public const uint ApicBase = 0x1B;
+    public const uint FeatureControl = 0x3A;
+    public const uint TscAdjust = 0x3B;
+    public const uint SpecCtrl = 0x48;
+    public const uint PredCmd = 0x49;
+    public const uint MtrrCap = 0xFE;
+    public const uint ArchCapabilities = 0x10A;
+    public const uint SysenterCs = 0x174;
+    public const uint SysenterEsp = 0x175;
+    public const uint SysenterEip = 0x176;
+    public const uint MiscEnable = 0x1A0;
+    public const uint DebugCtl = 0x1D9;
+    public const uint Pat = 0x277;
+    public const uint TscDeadline = 0x6E0;
+    public const uint X2ApicFirst = 0x800;
+    public const uint X2ApicLast = 0x8FF;
+    public const uint Xss = 0xDA0;
+    public const uint Efer = 0xC0000080;
+    public const uint Star = 0xC0000081;
+    public const uint Lstar = 0xC0000082;
+    public const uint Cstar = 0xC0000083;
+    public const uint Fmask = 0xC0000084;
+    public const uint FsBase = 0xC0000100;
+    public const uint GsBase = 0xC0000101;
+    public const uint KernelGsBase = 0xC0000102;
+    public const uint TscAux = 0xC0000103;
+}
