@@ -1,0 +1,27 @@
+using Trapline.Core;
+using Trapline.Memory;
+using Trapline.X86;
+
+namespace Trapline.Machine;
+
+/// <summary>What an engine is given for one vCPU.</summary>
+public sealed record EngineParts(
+    int Index, GuestMemory Memory, CpuModel Model, IIoSeam Io, IInterruptSource Interrupts, IGuestClock Clock);
+
+/// <summary>Makes the engine of one vCPU.</summary>
+public delegate IVcpuEngine EngineFactory(EngineParts parts);
+
+/// <summary>The engines by name: the one place that picks one.</summary>
+public static class Engines
+{
+    public const string Default = "interpreter";
+
+    public static IReadOnlyList<string> Names { get; } = ["interpreter"];
+
+    /// <exception cref="BadInputException">No engine has this name.</exception>
+    public static EngineFactory Find(string name) => name switch
+    {
+        "interpreter" => throw new BadInputException("engine 'interpreter' is not built yet"),
+        _ => throw new BadInputException($"unknown engine '{name}': use one of {string.Join(", ", Names)}"),
+    };
+}

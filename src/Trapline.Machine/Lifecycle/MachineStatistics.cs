@@ -1,0 +1,30 @@
+using Trapline.X86;
+
+namespace Trapline.Machine;
+
+/// <summary>What a machine has done so far; a snapshot that is taken at any time.</summary>
+/// <param name="GuestTime">Time the guest has lived: host time less pauses.</param>
+/// <param name="Vcpus">One entry for each vCPU.</param>
+/// <param name="Exits">Exits by reason, most frequent first. Times are zero unless <see cref="DiagnosticsSpecification.TimeExits"/>.</param>
+public sealed record MachineStatistics(
+    TimeSpan GuestTime, IReadOnlyList<VcpuStatistics> Vcpus, IReadOnlyList<ExitStatistics> Exits);
+
+/// <param name="Halted">Time spent waiting in HLT.</param>
+/// <param name="Halts">How often the vCPU went to wait.</param>
+public sealed record VcpuStatistics(int Index, EngineCounters Counters, TimeSpan Halted, long Halts);
+
+/// <summary>What kind of access left the engine.</summary>
+public enum ExitKind
+{
+    PortIn,
+    PortOut,
+    MmioRead,
+    MmioWrite,
+    MsrRead,
+    MsrWrite,
+    TaskPriority,
+    Hypercall,
+}
+
+/// <param name="Target">The device and the port, page or MSR, for people.</param>
+public readonly record struct ExitStatistics(ExitKind Kind, string Target, long Count, TimeSpan Time);

@@ -1,0 +1,19 @@
+namespace Trapline.Machine;
+
+/// <summary>How many vCPUs, what they claim to be, and what runs them.</summary>
+public sealed record CpuSpecification
+{
+    public int Count { get; init; } = 1;
+
+    /// <summary>A named model; see <see cref="X86.CpuModel"/>. Null takes the default.</summary>
+    public string? Model { get; init; }
+
+    /// <summary>Features added to or taken from the model, by their /proc/cpuinfo names, in order.</summary>
+    public IReadOnlyList<FeatureChange> Changes { get; init; } = [];
+
+    /// <summary>One of <see cref="Engines.Names"/>.</summary>
+    public string Engine { get; init; } = Engines.Default;
+}
+
+/// <summary>A feature switched on or off against the model.</summary>
+public readonly record struct FeatureChange(string Feature, bool Present);

@@ -1,0 +1,29 @@
+namespace Trapline.Machine;
+
+/// <summary>What is measured and traced. Nothing of it is paid for when off.</summary>
+public sealed record DiagnosticsSpecification
+{
+    /// <summary>Take the time of every exit, for <see cref="MachineStatistics"/>. Counts are always kept.</summary>
+    public bool TimeExits { get; init; }
+
+    public TraceKinds Trace { get; init; }
+
+    /// <summary>Where trace lines go; the caller owns it. Written under a lock, one line at a time.</summary>
+    public TextWriter? TraceWriter { get; init; }
+}
+
+/// <summary>What <c>--trace</c> can show.</summary>
+[Flags]
+public enum TraceKinds
+{
+    None = 0,
+    /// <summary>Port, MMIO and MSR accesses that left the engine.</summary>
+    Exits = 1,
+    /// <summary>Vectors accepted by a vCPU, NMI, INIT, SIPI.</summary>
+    Interrupts = 2,
+    /// <summary>Start, pause, reset, end, halts.</summary>
+    Lifecycle = 4,
+    /// <summary>Accesses that no device decodes and MSRs that nobody has.</summary>
+    Unclaimed = 8,
+    All = Exits | Interrupts | Lifecycle | Unclaimed,
+}
