@@ -253,21 +253,21 @@ public static class F32
 
     // The portable twins, kept out of line so that the front doors stay small.
     [MethodImpl(MethodImplOptions.NoInlining)]
-    internal static uint AddSoft(uint a, uint b, ref FloatStatus status) => (uint)Binary<Single32>.Add(a, b, false, ref status);
+    public static uint AddSoft(uint a, uint b, ref FloatStatus status) => (uint)Binary<Single32>.Add(a, b, false, ref status);
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    internal static uint SubtractSoft(uint a, uint b, ref FloatStatus status) => (uint)Binary<Single32>.Add(a, b, true, ref status);
+    public static uint SubtractSoft(uint a, uint b, ref FloatStatus status) => (uint)Binary<Single32>.Add(a, b, true, ref status);
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    internal static uint MultiplySoft(uint a, uint b, ref FloatStatus status) => (uint)Binary<Single32>.Multiply(a, b, ref status);
+    public static uint MultiplySoft(uint a, uint b, ref FloatStatus status) => (uint)Binary<Single32>.Multiply(a, b, ref status);
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    internal static uint DivideSoft(uint a, uint b, ref FloatStatus status) => (uint)Binary<Single32>.Divide(a, b, ref status);
+    public static uint DivideSoft(uint a, uint b, ref FloatStatus status) => (uint)Binary<Single32>.Divide(a, b, ref status);
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    internal static uint SquareRootSoft(uint a, ref FloatStatus status) => (uint)Binary<Single32>.SquareRoot(a, ref status);
+    public static uint SquareRootSoft(uint a, ref FloatStatus status) => (uint)Binary<Single32>.SquareRoot(a, ref status);
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    internal static uint MultiplyAddSoft(uint a, uint b, uint c, bool negateProduct, bool negateAddend, ref FloatStatus status) =>
+    public static uint MultiplyAddSoft(uint a, uint b, uint c, bool negateProduct, bool negateAddend, ref FloatStatus status) =>
         (uint)Binary<Single32>.MultiplyAdd(a, b, c, negateProduct, negateAddend, ref status);
 }

@@ -167,21 +167,21 @@ public static class F64
 
     // The portable twins, kept out of line so that the front doors stay small.
     [MethodImpl(MethodImplOptions.NoInlining)]
-    internal static ulong AddSoft(ulong a, ulong b, ref FloatStatus status) => (ulong)Binary<Double64>.Add(a, b, false, ref status);
+    public static ulong AddSoft(ulong a, ulong b, ref FloatStatus status) => (ulong)Binary<Double64>.Add(a, b, false, ref status);
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    internal static ulong SubtractSoft(ulong a, ulong b, ref FloatStatus status) => (ulong)Binary<Double64>.Add(a, b, true, ref status);
+    public static ulong SubtractSoft(ulong a, ulong b, ref FloatStatus status) => (ulong)Binary<Double64>.Add(a, b, true, ref status);
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    internal static ulong MultiplySoft(ulong a, ulong b, ref FloatStatus status) => (ulong)Binary<Double64>.Multiply(a, b, ref status);
+    public static ulong MultiplySoft(ulong a, ulong b, ref FloatStatus status) => (ulong)Binary<Double64>.Multiply(a, b, ref status);
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    internal static ulong DivideSoft(ulong a, ulong b, ref FloatStatus status) => (ulong)Binary<Double64>.Divide(a, b, ref status);
+    public static ulong DivideSoft(ulong a, ulong b, ref FloatStatus status) => (ulong)Binary<Double64>.Divide(a, b, ref status);
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    internal static ulong SquareRootSoft(ulong a, ref FloatStatus status) => (ulong)Binary<Double64>.SquareRoot(a, ref status);
+    public static ulong SquareRootSoft(ulong a, ref FloatStatus status) => (ulong)Binary<Double64>.SquareRoot(a, ref status);
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    internal static ulong MultiplyAddSoft(ulong a, ulong b, ulong c, bool negateProduct, bool negateAddend, ref FloatStatus status) =>
+    public static ulong MultiplyAddSoft(ulong a, ulong b, ulong c, bool negateProduct, bool negateAddend, ref FloatStatus status) =>
         (ulong)Binary<Double64>.MultiplyAdd(a, b, c, negateProduct, negateAddend, ref status);
 }
