@@ -1,0 +1,165 @@
+using System.Runtime.InteropServices;
+using Trapline.Memory;
+
+namespace Trapline.Cpu.Interpreter;
+
+/// <summary>
+/// One vCPU's decoded blocks: an arena that only grows, a hash by address and mode, a jump cache by RIP, and lists by page for invalidation.
+/// </summary>
+/// <remarks>
+/// A block whose bytes change is unlinked and all its ops are overwritten with <c>resync</c>, which sets RIP and ends the block: the block that
+/// stores into itself needs no test in the hot loop. The arena is emptied as a whole when full; that happens only between blocks.
+/// </remarks>
+public sealed unsafe class BlockCache : IDisposable
+{
+    private const int HashSize = 1 << 16;
+    private const int JumpSize = 1 << 12;
+    public const int MaxOps = 64;
+
+    private readonly byte* _arena;
+    private readonly nuint _arenaSize;
+    private readonly Block** _hash;
+    private readonly JumpEntry* _jumps;
+    private readonly Dictionary<ulong, List<nint>> _pages = [];
+    private readonly GuestMemory _memory;
+    private nuint _used;
+
+    private struct JumpEntry
+    {
+        public ulong Rip;
+        public ulong Epoch;
+        public Block* Target;
+        public uint Mode;
+    }
+
+    public BlockCache(GuestMemory memory, nuint arenaSize = 24 << 20)
+    {
+        _memory = memory;
+        _arenaSize = arenaSize;
+        _arena = (byte*)NativeMemory.AlignedAlloc(arenaSize, 64);
+        _hash = (Block**)NativeMemory.AllocZeroed(HashSize, (nuint)sizeof(Block*));
+        _jumps = (JumpEntry*)NativeMemory.AllocZeroed(JumpSize, (nuint)sizeof(JumpEntry));
+    }
+
+    public long Decoded { get; private set; }
+    public long Invalidated { get; private set; }
+
+    /// <summary>True when the next block might not fit: the owner must call <see cref="Clear"/> before it runs another.</summary>
+    public bool IsFull => _used + (nuint)sizeof(Block) + (MaxOps + 2) * (nuint)sizeof(Op) > _arenaSize;
+
+    /// <summary>A block reached before under the current translations; null if the slow lookup must decide.</summary>
+    public Block* FindJump(ulong rip, uint mode, ulong epoch)
+    {
+        JumpEntry* entry = _jumps + ((rip ^ (rip >> 12)) & (JumpSize - 1));
+        return entry->Rip == rip && entry->Epoch == epoch && entry->Mode == mode ? entry->Target : null;
+    }
+
+    public void AddJump(ulong rip, uint mode, ulong epoch, Block* target)
+    {
+        JumpEntry* entry = _jumps + ((rip ^ (rip >> 12)) & (JumpSize - 1));
+        *entry = new JumpEntry { Rip = rip, Epoch = epoch, Mode = mode, Target = target };
+    }
+
+    public Block* Find(ulong offset, ulong secondOffset, ulong rip, uint mode)
+    {
+        for (Block* b = _hash[HashOf(offset, mode)]; b != null; b = b->HashNext)
+            if (b->Offset == offset && b->Rip == rip && b->Mode == mode && (b->SecondOffset == Block.NoPage || b->SecondOffset == secondOffset))
+                return b;
+        return null;
+    }
+
+    /// <summary>Finds any block at this place, whatever its second page.</summary>
+    public Block* FindFirst(ulong offset, ulong rip, uint mode)
+    {
+        for (Block* b = _hash[HashOf(offset, mode)]; b != null; b = b->HashNext)
+            if (b->Offset == offset && b->Rip == rip && b->Mode == mode)
+                return b;
+        return null;
+    }
+
+    /// <summary>Room for a block of up to <see cref="MaxOps"/> ops plus its ending.</summary>
+    public Block* Begin() => (Block*)(_arena + _used);
+
+    /// <summary>Keeps the block that <see cref="Begin"/> gave, and marks its pages.</summary>
+    public void Commit(Block* block, int ops)
+    {
+        Decoded++;
+        _used += (nuint)(sizeof(Block) + ops * sizeof(Op));
+        _used = (_used + 63) & ~(nuint)63;
+        uint bucket = HashOf(block->Offset, block->Mode);
+        block->HashNext = _hash[bucket];
+        _hash[bucket] = block;
+        AddToPage(block->Offset & ~0xFFFul, block);
+        if (block->SecondOffset != Block.NoPage)
+            AddToPage(block->SecondOffset & ~0xFFFul, block);
+    }
+
+    /// <summary>Drops the blocks that hold any byte of a written range. Returns true if there was one.</summary>
+    public bool Invalidate(ulong offset, ulong length, delegate*<SoftwareVcpu, CpuState*, Op*, int> resync)
+    {
+        ulong page = offset & ~0xFFFul;
+        if (!_pages.TryGetValue(page, out List<nint>? blocks))
+            return false;
+        bool any = false;
+        for (int i = blocks.Count - 1; i >= 0; i--)
+        {
+            Block* b = (Block*)blocks[i];
+            bool hit = (b->Offset & ~0xFFFul) == page && offset < b->Offset + (ulong)b->Bytes && b->Offset < offset + length;
+            hit |= b->SecondOffset != Block.NoPage && (b->SecondOffset & ~0xFFFul) == page
+                && offset < b->SecondOffset + (ulong)b->SecondBytes && b->SecondOffset < offset + length;
+            if (!hit)
+                continue;
+            any = true;
+            Drop(b, resync);
+            blocks.RemoveAt(i);
+        }
+        if (blocks.Count == 0)
+        {
+            _pages.Remove(page);
+            _memory.ClearMark(page, PageMarks.Code);
+        }
+        return any;
+    }
+
+    public void Clear()
+    {
+        foreach (ulong page in _pages.Keys)
+            _memory.ClearMark(page, PageMarks.Code);
+        _pages.Clear();
+        _used = 0;
+        NativeMemory.Clear(_hash, HashSize * (nuint)sizeof(Block*));
+        NativeMemory.Clear(_jumps, JumpSize * (nuint)sizeof(JumpEntry));
+    }
+
+    public void Dispose()
+    {
+        NativeMemory.AlignedFree(_arena);
+        NativeMemory.Free(_hash);
+        NativeMemory.Free(_jumps);
+    }
+
+    private void Drop(Block* block, delegate*<SoftwareVcpu, CpuState*, Op*, int> resync)
+    {
+        Invalidated++;
+        Block** link = &_hash[HashOf(block->Offset, block->Mode)];
+        while (*link != null && *link != block)
+            link = &(*link)->HashNext;
+        if (*link == block)
+            *link = block->HashNext;
+        // The other page of a crossing block still lists it; its empty extent keeps it from matching again.
+        block->Bytes = 0;
+        block->SecondBytes = 0;
+        Op* ops = Block.Ops(block);
+        for (int i = 0; i <= block->Count; i++)
+            ops[i].Run = resync;
+    }
+
+    private void AddToPage(ulong page, Block* block)
+    {
+        if (!_pages.TryGetValue(page, out List<nint>? blocks))
+            _pages[page] = blocks = [];
+        blocks.Add((nint)block);
+    }
+
+    private static uint HashOf(ulong offset, uint mode) => (uint)((offset * 0x9E37_79B9_7F4A_7C15ul) >> 40) + mode & (HashSize - 1);
+}

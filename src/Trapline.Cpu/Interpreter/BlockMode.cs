@@ -1,0 +1,19 @@
+namespace Trapline.Cpu.Interpreter;
+
+/// <summary>What decoding depends on besides the bytes: the key of a block beside its address.</summary>
+public static class BlockMode
+{
+    /// <summary>Code size 0: 16-bit, 1: 32-bit, 2: 64-bit.</summary>
+    public const uint SizeMask = 3;
+    public const uint Code16 = 0;
+    public const uint Code32 = 1;
+    public const uint Code64 = 2;
+
+    /// <summary>One instruction per block: single-stepping, interrupt shadows, breakpoints.</summary>
+    public const uint Single = 4;
+
+    /// <summary>Every data segment is flat (base 0, limit 4 GiB, readable and writable): limits need no check.</summary>
+    public const uint Flat = 8;
+
+    public static int Bitness(uint mode) => (mode & SizeMask) switch { Code16 => 16, Code32 => 32, _ => 64 };
+}

@@ -1,0 +1,104 @@
+using System.Runtime.InteropServices;
+
+namespace Trapline.Cpu.Mmu;
+
+/// <summary>
+/// The first-level software TLB: direct-mapped arrays that turn a linear address into a host pointer in a few instructions.
+/// </summary>
+/// <remarks>
+/// An array is 2 * <see cref="Entries"/> words: tags, then addends. Entry i's tag is the linear address of a page; an access of n bytes at
+/// address a hits if <c>a - tag &lt;= 4096 - n</c> (unsigned), which also rejects page crossings; the host pointer is then <c>a + addend</c>.
+/// An empty entry's tag is a page that would sit in another slot, so no address that selects the slot can hit it.
+/// Reads and writes have separate arrays, and so has each privilege context, so ring transitions and STAC/CLAC only swap two pointers.
+/// </remarks>
+public sealed unsafe class SoftTlb : IDisposable
+{
+    public const int Entries = 2048;
+    public const ulong IndexMask = Entries - 1;
+
+    /// <summary>Ring 0-2 with SMAP in force; ring 0-2 with user pages allowed; ring 3; always empty (every access takes the slow path).</summary>
+    public const int Contexts = 4;
+    public const int Supervisor = 0;
+    public const int SupervisorAc = 1;
+    public const int User = 2;
+    public const int Bypass = 3;
+
+    private const int ArrayWords = 2 * Entries;
+    private readonly ulong* _arrays;
+    private readonly ulong* _emptyTags;
+    private uint _used;
+
+    public SoftTlb()
+    {
+        _arrays = (ulong*)NativeMemory.AlignedAlloc(Contexts * 2 * ArrayWords * sizeof(ulong), 4096);
+        _emptyTags = (ulong*)NativeMemory.AlignedAlloc(Entries * sizeof(ulong), 4096);
+        for (int i = 0; i < Entries; i++)
+            _emptyTags[i] = (ulong)(i ^ 1) << 12;
+        _used = (1u << (Contexts * 2)) - 1;
+        Flush();
+    }
+
+    public ulong* Reads(int context) => _arrays + context * 2 * ArrayWords;
+    public ulong* Writes(int context) => _arrays + (context * 2 + 1) * ArrayWords;
+
+    /// <summary>Makes a page hit. <paramref name="addend"/> is the page's host address minus its linear address.</summary>
+    public void Fill(int context, bool write, ulong page, ulong addend)
+    {
+        if (context == Bypass)
+            return;
+        int which = context * 2 + (write ? 1 : 0);
+        ulong* array = _arrays + which * ArrayWords;
+        ulong index = (page >> 12) & IndexMask;
+        array[index] = page;
+        array[index + Entries] = addend;
+        _used |= 1u << which;
+    }
+
+    /// <summary>Empties every array that holds anything.</summary>
+    public void Flush()
+    {
+        for (int which = 0; which < Contexts * 2; which++)
+            if ((_used & (1u << which)) != 0)
+                NativeMemory.Copy(_emptyTags, _arrays + which * ArrayWords, Entries * sizeof(ulong));
+        _used = 0;
+    }
+
+    /// <summary>Empties the slot of one page in every array.</summary>
+    public void FlushPage(ulong linear)
+    {
+        ulong index = (linear >> 12) & IndexMask;
+        for (int which = 0; which < Contexts * 2; which++)
+            _arrays[which * ArrayWords + (int)index] = _emptyTags[index];
+    }
+
+    /// <summary>Empties every write entry: code was taken from a page, or the dirty log starts anew.</summary>
+    public void FlushWrites()
+    {
+        for (int which = 1; which < Contexts * 2; which += 2)
+            if ((_used & (1u << which)) != 0)
+            {
+                NativeMemory.Copy(_emptyTags, _arrays + which * ArrayWords, Entries * sizeof(ulong));
+                _used &= ~(1u << which);
+            }
+    }
+
+    /// <summary>Empties the write entries whose page is at host address <paramref name="host"/>: stores to it must be seen.</summary>
+    public void FlushWritesTo(ulong host)
+    {
+        for (int which = 1; which < Contexts * 2; which += 2)
+        {
+            if ((_used & (1u << which)) == 0)
+                continue;
+            ulong* array = _arrays + which * ArrayWords;
+            for (int i = 0; i < Entries; i++)
+                if (array[i] + array[i + Entries] == host)
+                    array[i] = _emptyTags[i];
+        }
+    }
+
+    public void Dispose()
+    {
+        NativeMemory.AlignedFree(_arrays);
+        NativeMemory.AlignedFree(_emptyTags);
+    }
+}

@@ -1,0 +1,136 @@
+using System.Runtime.InteropServices;
+
+namespace Trapline.Cpu.Mmu;
+
+/// <summary>A translation that the page walker found, with the rights of all its levels combined.</summary>
+[StructLayout(LayoutKind.Sequential)]
+public struct TlbEntry
+{
+    /// <summary>Linear page number of the entry's own size, plus 1; 0 is empty.</summary>
+    public ulong Page;
+
+    /// <summary>Guest-physical address of the page's first byte.</summary>
+    public ulong Frame;
+
+    /// <summary>PCID in bits 0-11; VPID or ASID will be bits 12-27.</summary>
+    public uint Tag;
+
+    public TlbRights Rights;
+    public byte ProtectionKey;
+}
+
+/// <summary>Rights and facts of a cached translation.</summary>
+[Flags]
+public enum TlbRights : byte
+{
+    None = 0,
+    Writable = 1,
+    User = 2,
+    NoExecute = 4,
+    Dirty = 8,
+    Global = 16,
+}
+
+/// <summary>
+/// The second-level TLB: set-associative, tagged by PCID, as the architecture describes it (SDM Vol. 3, 4.10). Entries survive a CR3 switch.
+/// </summary>
+/// <remarks>4 KiB, 2/4 MiB and 1 GiB pages have arrays of their own, so that INVLPG finds a large page by any address within it.</remarks>
+public sealed unsafe class TaggedTlb : IDisposable
+{
+    private const int Ways = 4;
+    private readonly TlbEntry* _entries;
+    private readonly Level[] _levels;
+    private readonly int _count;
+    private uint _clock;
+
+    private readonly record struct Level(int Shift, int Sets, int First);
+
+    public TaggedTlb()
+    {
+        _levels = [new(12, 1024, 0), new(21, 64, 1024 * Ways), new(22, 16, 1088 * Ways), new(30, 4, 1104 * Ways)];
+        _count = 1108 * Ways;
+        _entries = (TlbEntry*)NativeMemory.AllocZeroed((nuint)_count, (nuint)sizeof(TlbEntry));
+    }
+
+    /// <summary>Finds the translation of <paramref name="linear"/> under <paramref name="tag"/>; null if it is not cached.</summary>
+    public TlbEntry* Find(ulong linear, uint tag, out int shift)
+    {
+        foreach (ref readonly Level level in _levels.AsSpan())
+        {
+            ulong page = linear >> level.Shift;
+            TlbEntry* set = _entries + level.First + (int)(page & (uint)(level.Sets - 1)) * Ways;
+            for (int way = 0; way < Ways; way++)
+                if (set[way].Page == page + 1 && (set[way].Tag == tag || (set[way].Rights & TlbRights.Global) != 0))
+                {
+                    shift = level.Shift;
+                    return set + way;
+                }
+        }
+        shift = 0;
+        return null;
+    }
+
+    public TlbEntry* Insert(ulong linear, int shift, in TlbEntry entry)
+    {
+        foreach (ref readonly Level level in _levels.AsSpan())
+        {
+            if (level.Shift != shift)
+                continue;
+            ulong page = linear >> shift;
+            TlbEntry* set = _entries + level.First + (int)(page & (uint)(level.Sets - 1)) * Ways;
+            TlbEntry* victim = set + (_clock++ & (Ways - 1));
+            for (int way = 0; way < Ways; way++)
+                if (set[way].Page == 0 || (set[way].Page == page + 1 && set[way].Tag == entry.Tag))
+                {
+                    victim = set + way;
+                    break;
+                }
+            *victim = entry;
+            victim->Page = page + 1;
+            return victim;
+        }
+        return null;
+    }
+
+    /// <summary>Drops every entry, global ones too.</summary>
+    public void FlushAll() => NativeMemory.Clear(_entries, (nuint)_count * (nuint)sizeof(TlbEntry));
+
+    /// <summary>Drops non-global entries of every tag.</summary>
+    public void FlushNonGlobal()
+    {
+        for (int i = 0; i < _count; i++)
+            if ((_entries[i].Rights & TlbRights.Global) == 0)
+                _entries[i].Page = 0;
+    }
+
+    /// <summary>Drops one tag's non-global entries.</summary>
+    public void FlushTag(uint tag)
+    {
+        for (int i = 0; i < _count; i++)
+            if (_entries[i].Tag == tag && (_entries[i].Rights & TlbRights.Global) == 0)
+                _entries[i].Page = 0;
+    }
+
+    /// <summary>Drops what maps one address under one tag (and global entries if asked). True if a large page was among it.</summary>
+    public bool FlushPage(ulong linear, uint tag, bool global)
+    {
+        bool large = false;
+        foreach (ref readonly Level level in _levels.AsSpan())
+        {
+            ulong page = linear >> level.Shift;
+            TlbEntry* set = _entries + level.First + (int)(page & (uint)(level.Sets - 1)) * Ways;
+            for (int way = 0; way < Ways; way++)
+            {
+                bool isGlobal = (set[way].Rights & TlbRights.Global) != 0;
+                if (set[way].Page == page + 1 && (isGlobal ? global : set[way].Tag == tag))
+                {
+                    set[way].Page = 0;
+                    large |= level.Shift != 12;
+                }
+            }
+        }
+        return large;
+    }
+
+    public void Dispose() => NativeMemory.Free(_entries);
+}

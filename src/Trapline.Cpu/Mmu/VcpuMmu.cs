@@ -1,0 +1,135 @@
+using Trapline.Memory;
+using Trapline.X86;
+
+namespace Trapline.Cpu.Mmu;
+
+/// <summary>One vCPU's memory management unit: soft TLB, tagged TLB, page walker, and the rules that keep them coherent.</summary>
+public sealed unsafe class VcpuMmu : IDisposable
+{
+    private readonly CpuState* _state;
+    private readonly GuestMemory _memory;
+    private readonly SoftTlb _soft = new();
+    private readonly TaggedTlb _tagged = new();
+
+    public VcpuMmu(CpuState* state, GuestMemory memory, CpuModel model)
+    {
+        _state = state;
+        _memory = memory;
+        Walker = new PageWalker(state, memory, model);
+    }
+
+    public PageWalker Walker { get; }
+    public long SecondLevelHits { get; private set; }
+    public long PageWalks { get; private set; }
+
+    private uint Pcid => (_state->Cr4 & Cr4.Pcide) != 0 ? (uint)(_state->Cr3 & 0xFFF) : 0;
+
+    /// <summary>Translates one address of a mapped or unmapped page. Canonical form is the caller's business.</summary>
+    /// <param name="errorCode">#PF error code when false.</param>
+    public bool Translate(ulong linear, Access access, out ulong gpa, out uint errorCode)
+    {
+        if ((_state->Cr0 & Cr0.Pg) == 0)
+        {
+            gpa = linear;
+            errorCode = 0;
+            return true;
+        }
+        uint tag = Pcid;
+        TlbEntry* cached = _tagged.Find(linear, tag, out int shift);
+        if (cached != null)
+        {
+            bool needsDirty = (access & Access.Write) != 0 && (cached->Rights & TlbRights.Dirty) == 0;
+            if (!needsDirty && Walker.Denied(*cached, access) == 0)
+            {
+                SecondLevelHits++;
+                gpa = cached->Frame | (linear & ((1ul << shift) - 1));
+                errorCode = 0;
+                return true;
+            }
+            // A fault invalidates the translation that caused it (SDM Vol. 3, 4.10.4.1): the tables decide again.
+            _tagged.FlushPage(linear, tag, global: true);
+        }
+        PageWalks++;
+        if (!Walker.Walk(linear, access, out TlbEntry entry, out shift, out errorCode))
+        {
+            gpa = 0;
+            return false;
+        }
+        entry.Tag = tag;
+        _tagged.Insert(linear, shift, entry);
+        gpa = entry.Frame | (linear & ((1ul << shift) - 1));
+        return true;
+    }
+
+    /// <summary>Lets later accesses to this page of RAM take the fast path, in the current context.</summary>
+    public void FillSoft(ulong linear, bool write, byte* hostPage)
+    {
+        ulong page = linear & ~0xFFFul;
+        _soft.Fill(_context, write, page, (ulong)hostPage - page);
+    }
+
+    private int _context = SoftTlb.Bypass;
+
+    /// <summary>Points the state at the arrays of the current privilege. Call after CPL, AC, CR4.SMAP, debug or alignment-check changes.</summary>
+    public void SelectContext(bool bypass)
+    {
+        bool smap = (_state->Cr4 & Cr4.Smap) != 0 && (_state->RFlags & Rflags.Ac) == 0;
+        _context = bypass ? SoftTlb.Bypass : _state->Cpl == 3 ? SoftTlb.User : smap ? SoftTlb.Supervisor : SoftTlb.SupervisorAc;
+        _state->ReadTlb = _soft.Reads(_context);
+        _state->WriteTlb = _soft.Writes(_context);
+    }
+
+    /// <summary>Rights are judged differently from now on (CR0.WP, PKRU, SMAP…): translations stay, fast entries go.</summary>
+    public void RightsChanged()
+    {
+        _soft.Flush();
+        _state->CodeEpoch++;
+    }
+
+    public void FlushAll()
+    {
+        _tagged.FlushAll();
+        RightsChanged();
+    }
+
+    public void FlushNonGlobal()
+    {
+        _tagged.FlushNonGlobal();
+        RightsChanged();
+    }
+
+    public void FlushPcid(uint pcid)
+    {
+        _tagged.FlushTag(pcid);
+        RightsChanged();
+    }
+
+    /// <summary>CR3 was loaded; <paramref name="keep"/> is its bit 63 with PCIDs on (SDM Vol. 3, 4.10.4.1).</summary>
+    public void RootChanged(bool keep)
+    {
+        if (!keep)
+            _tagged.FlushTag(Pcid);
+        RightsChanged();
+    }
+
+    /// <summary>INVLPG.</summary>
+    public void FlushPage(ulong linear) => FlushPage(linear, Pcid, global: true);
+
+    public void FlushPage(ulong linear, uint pcid, bool global)
+    {
+        if (_tagged.FlushPage(linear, pcid, global))
+            _soft.Flush();
+        else
+            _soft.FlushPage(linear);
+        _state->CodeEpoch++;
+    }
+
+    /// <summary>Code was taken from this host page: stores to it must take the slow path from now on.</summary>
+    public void WatchWrites(ulong pageOffset) => _soft.FlushWritesTo((ulong)(_memory.BackingBase + pageOffset));
+
+    public void Dispose()
+    {
+        _soft.Dispose();
+        _tagged.Dispose();
+    }
+}

@@ -1,0 +1,66 @@
+using Trapline.Cpu.Interpreter;
+using Trapline.X86;
+
+namespace Trapline.Cpu;
+
+/// <summary>What follows from the control registers, the code segment and the privilege level: derived state kept in step here.</summary>
+public sealed unsafe partial class SoftwareVcpu
+{
+    /// <summary>True while RFLAGS.AC, CR0.AM and ring 3 together check alignment (SDM Vol. 3, 6.15, #AC).</summary>
+    private bool _alignmentCheck;
+    private bool _dataBreakpoints;
+    private bool _codeBreakpoints;
+
+    internal bool LongMode => (State->Efer & Efer.Lma) != 0;
+    internal bool Protected => (State->Cr0 & Cr0.Pe) != 0;
+    internal bool Virtual8086 => (State->RFlags & Rflags.Vm) != 0;
+
+    /// <summary>Call after any change of CS, SS, data segments, CPL, CR0, CR4, EFER, DR7, RFLAGS.VM, AC or TF. The handler must end its block.</summary>
+    internal void ModeChanged()
+    {
+        CpuState* s = State;
+        bool wide = LongMode && (s->Cs.Attributes & SegmentAttributes.Long) != 0;
+        s->Is64 = wide ? 1 : 0;
+        s->StackMask = wide ? ulong.MaxValue : (s->Ss.Attributes & SegmentAttributes.Big) != 0 ? 0xFFFF_FFFFul : 0xFFFFul;
+        for (int i = 0; i < 6; i++)
+            s->AddressBase[i] = wide && i < SegmentIndex.Fs ? 0 : (&s->Es + i)->Base;
+        uint mode = wide ? BlockMode.Code64 : (s->Cs.Attributes & SegmentAttributes.Big) != 0 ? BlockMode.Code32 : BlockMode.Code16;
+        if (wide || (IsFlat(&s->Es) && IsFlat(&s->Ss) && IsFlat(&s->Ds)))
+            mode |= BlockMode.Flat;
+        s->Mode = mode;
+        _alignmentCheck = s->Cpl == 3 && (s->Cr0 & Cr0.Am) != 0 && (s->RFlags & Rflags.Ac) != 0;
+        ulong enabled = s->Dr[7] & 0xFF;
+        _dataBreakpoints = _codeBreakpoints = false;
+        for (int i = 0; i < 4; i++)
+            if ((enabled & (3ul << (i * 2))) != 0)
+            {
+                if (((s->Dr[7] >> (16 + i * 4)) & 3) == 0)
+                    _codeBreakpoints = true;
+                else
+                    _dataBreakpoints = true;
+            }
+        Mmu.SelectContext(_alignmentCheck || _dataBreakpoints);
+        if ((s->RFlags & Rflags.Tf) != 0 || _codeBreakpoints)
+            RequestStep();
+    }
+
+    /// <summary>Keeps <see cref="SegmentRegister.FastRights"/> in step with the attributes. Call after loading a segment register.</summary>
+    internal static void SegmentLoaded(SegmentRegister* register)
+    {
+        uint attributes = register->Attributes;
+        byte rights = 0;
+        bool usable = (attributes & SegmentAttributes.Unusable) == 0 && (attributes & SegmentAttributes.Present) != 0;
+        bool code = (attributes & SegmentAttributes.Code) != 0;
+        if (usable && (code || (attributes & SegmentAttributes.ExpandDown) == 0))
+        {
+            if (!code || (attributes & SegmentAttributes.Writable) != 0)
+                rights |= 1;
+            if (!code && (attributes & SegmentAttributes.Writable) != 0)
+                rights |= 2;
+        }
+        register->FastRights = rights;
+    }
+
+    private static bool IsFlat(SegmentRegister* register) =>
+        register->FastRights == 3 && register->Base == 0 && register->Limit == uint.MaxValue;
+}
