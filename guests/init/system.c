@@ -1,0 +1,84 @@
+/* Brings the guest's user space up and down. */
+#include "init.h"
+
+static const u64 shutdown_signals = 1ul << (SIGUSR1 - 1) | 1ul << (SIGUSR2 - 1) | 1ul << (SIGTERM - 1) | 1ul << (SIGINT - 1);
+
+static void write_file(const char *path, const char *text) {
+  int fd = CALL2(SYS_open, path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  say(fd, text);
+  CALL1(SYS_close, fd);
+}
+
+static void mount(const char *type, const char *target, long flags, const char *options) {
+  CALL2(SYS_mkdir, target, 0755);
+  CALL5(SYS_mount, type, target, type, flags, options);
+}
+
+static void bring_loopback_up(void) {
+  struct { char name[16]; short flags; char rest[22]; } request = { "lo", IFF_UP | IFF_RUNNING, "" };
+  int fd = CALL3(SYS_socket, AF_INET, SOCK_DGRAM, 0);
+  if (fd < 0) return;
+  CALL3(SYS_ioctl, fd, SIOCSIFFLAGS, &request);
+  CALL1(SYS_close, fd);
+}
+
+/* Drivers that Debian's kernel keeps outside and that the host wants: the panic notifier. */
+static void load_module(const char *path) {
+  int fd = CALL2(SYS_open, path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  CALL3(SYS_finit_module, fd, "", 0);
+  CALL1(SYS_close, fd);
+}
+
+static void run_and_wait(const char *path, const char *const arguments[]) {
+  isize child = CALL0(SYS_fork);
+  if (child == 0) {
+    static const char *const none[] = { 0 };
+    CALL3(SYS_execve, path, arguments, none);
+    CALL1(SYS_exit, 127);
+  }
+  int status;
+  while (CALL4(SYS_wait4, child, &status, 0, 0) == -EINTR) {}
+}
+
+void system_up(void) {
+  mount("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0);
+  mount("sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0);
+  mount("devtmpfs", "/dev", MS_NOSUID, "mode=0755");
+  mount("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "mode=0620,ptmxmode=0666");
+  mount("tmpfs", "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777");
+  mount("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777");
+  mount("tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=0755");
+  CALL2(SYS_symlink, "/proc/self/fd", "/dev/fd");
+  CALL2(SYS_symlink, "/proc/self/fd/0", "/dev/stdin");
+  CALL2(SYS_symlink, "/proc/self/fd/1", "/dev/stdout");
+  CALL2(SYS_symlink, "/proc/self/fd/2", "/dev/stderr");
+  CALL2(SYS_sethostname, "trapline", 8);
+  bring_loopback_up();
+  load_module("/lib/modules/pvpanic.ko");
+  load_module("/lib/modules/pvpanic-mmio.ko");
+  static const char *const install[] = { "busybox", "--install", "-s", 0 };
+  run_and_wait("/bin/busybox", install);
+}
+
+/* The signals by which busybox's poweroff, reboot and halt ask init, and the ends of children, as one descriptor. */
+int open_signals(void) {
+  u64 set = shutdown_signals | 1ul << (SIGCHLD - 1);
+  CALL4(SYS_rt_sigprocmask, SIG_BLOCK, &set, 0, sizeof set);
+  return CALL4(SYS_signalfd4, -1, &set, sizeof set, O_CLOEXEC | O_NONBLOCK);
+}
+
+void unblock_signals(void) {
+  u64 none = 0;
+  CALL4(SYS_rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof none);
+}
+
+void system_down(enum ending ending) {
+  static const u32 commands[] = { [POWER_OFF] = 0x4321FEDC, [REBOOT] = 0x01234567, [HALT] = 0xCDEF0123 };
+  CALL0(SYS_sync);
+  /* Else the kernel's own farewell ends up behind the program's output. A panic before this line still shows. */
+  write_file("/proc/sys/kernel/printk", "0\n");
+  CALL4(SYS_reboot, 0xFEE1DEAD, 0x28121969, commands[ending], 0);
+  for (;;) CALL3(SYS_poll, 0, 0, -1);
+}
