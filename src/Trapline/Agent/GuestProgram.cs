@@ -1,0 +1,43 @@
+namespace Trapline.Agent;
+
+/// <summary>A program to run in the guest.</summary>
+public sealed record GuestProgram
+{
+    /// <summary>The program and its arguments, byte for byte. A program without a slash is looked up in the guest's PATH.</summary>
+    public required IReadOnlyList<ReadOnlyMemory<byte>> Arguments { get; init; }
+
+    /// <summary>NAME=VALUE; what a guest's login has (PATH, HOME, USER, SHELL, TERM) is added unless named here.</summary>
+    public IReadOnlyList<string> Environment { get; init; } = [];
+
+    /// <summary>True to run it as the session of the guest's console, in its terminal; the streams below are then not used.</summary>
+    public bool OnConsole { get; init; }
+
+    /// <summary>The console's size, with <see cref="OnConsole"/>.</summary>
+    public WindowSize Window { get; init; }
+
+    /// <summary>Read to its end as the program's standard input; null for none. The caller owns all three streams.</summary>
+    public Stream? Stdin { get; init; }
+
+    public Stream Stdout { get; init; } = Stream.Null;
+
+    public Stream Stderr { get; init; } = Stream.Null;
+}
+
+/// <summary>How a program in the guest ended.</summary>
+public enum ProgramEnd
+{
+    /// <summary>It exited with a status.</summary>
+    Exited,
+    /// <summary>A signal killed it.</summary>
+    Signalled,
+    /// <summary>The guest started anew (or ended) before the program did.</summary>
+    GuestGone,
+}
+
+/// <param name="End">How it ended.</param>
+/// <param name="Value">The exit status or the signal.</param>
+public readonly record struct ProgramResult(ProgramEnd End, int Value)
+{
+    /// <summary>As a shell gives it: the status, or 128 and the signal.</summary>
+    public int ExitCode => End == ProgramEnd.Signalled ? 128 + Value : Value;
+}

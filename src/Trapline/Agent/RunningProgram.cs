@@ -1,0 +1,125 @@
+using Trapline.Consoles;
+
+namespace Trapline.Agent;
+
+/// <summary>The host's side of a program that runs in the guest: its streams, their credit and its end.</summary>
+internal sealed class RunningProgram
+{
+    private readonly LineSender _line;
+    private readonly OutputPump _stdout;
+    private readonly OutputPump _stderr;
+    private readonly SemaphoreSlim _credit = new(0);
+    private readonly TaskCompletionSource<ProgramResult> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private int _stdinInFlight;
+    private volatile bool _stdinClosed;
+
+    public RunningProgram(GuestProgram program, LineSender line)
+    {
+        _line = line;
+        _stdout = Output(program.Stdout, 1);
+        _stderr = Output(program.Stderr, 2);
+        Start(program);
+    }
+
+    /// <summary>Ends when the program has ended and its output has reached the streams.</summary>
+    public Task<ProgramResult> Ended => _ended.Task;
+
+    /// <summary>Takes a frame about this program, on a vCPU's thread.</summary>
+    public void Handle(FrameType type, ReadOnlySpan<byte> payload)
+    {
+        switch (type)
+        {
+            case FrameType.Stdout:
+                _stdout.Write(payload);
+                break;
+            case FrameType.Stderr:
+                _stderr.Write(payload);
+                break;
+            case FrameType.AcknowledgeStdin when payload.Length == 4:
+                Interlocked.Add(ref _stdinInFlight, -(int)BitConverter.ToUInt32(payload));
+                _credit.Release();
+                break;
+            case FrameType.StdinClosed:
+                _stdinClosed = true;
+                _credit.Release();
+                break;
+            case FrameType.Exit when payload.Length == 2:
+                End(new ProgramResult(payload[0] != 0 ? ProgramEnd.Signalled : ProgramEnd.Exited, payload[1]));
+                break;
+        }
+    }
+
+    public void End(ProgramResult result)
+    {
+        _stdinClosed = true;
+        _credit.Release();
+        // Not on this thread: it may be a vCPU's, and the streams may be slow.
+        ThreadPool.QueueUserWorkItem(_ =>
+        {
+            _stdout.Complete();
+            _stderr.Complete();
+            _ended.TrySetResult(result);
+        });
+    }
+
+    private OutputPump Output(Stream stream, int number)
+    {
+        uint pending = 0;
+        return new OutputPump(stream, number == 1 ? "guest stdout" : "guest stderr",
+            written: count =>
+            {
+                pending += (uint)count;
+                if (pending < Frame.StreamWindow / 4)
+                    return;
+                _line.Send(Frame.EncodeOutputAcknowledgement(number, pending));
+                pending = 0;
+            },
+            broken: () => _line.Send(Frame.Encode(FrameType.CloseOutput, (byte)number)));
+    }
+
+    private void Start(GuestProgram program)
+    {
+        foreach (ReadOnlyMemory<byte> argument in program.Arguments)
+            SendAll(Frame.EncodeString(FrameType.Argument, FrameType.ArgumentEnd, argument));
+        foreach (byte[] variable in GuestEnvironment.Complete(program.Environment))
+            SendAll(Frame.EncodeString(FrameType.Variable, FrameType.VariableEnd, variable));
+        _line.Send(Frame.EncodeStart(program.OnConsole, program.Window));
+        if (program.OnConsole)
+            return;
+        if (program.Stdin is { } stdin)
+            new Thread(() => ReadStdin(stdin)) { IsBackground = true, Name = "guest stdin" }.Start();
+        else
+            _line.Send(Frame.Encode(FrameType.StdinEnd));
+    }
+
+    private void SendAll(IEnumerable<byte[]> frames)
+    {
+        foreach (byte[] frame in frames)
+            _line.Send(frame);
+    }
+
+    private void ReadStdin(Stream stdin)
+    {
+        byte[] buffer = new byte[2048];
+        try
+        {
+            while (!_stdinClosed)
+            {
+                int count = stdin.Read(buffer);
+                if (count <= 0)
+                    break;
+                while (!_stdinClosed && Volatile.Read(ref _stdinInFlight) + count > Frame.StreamWindow)
+                    _credit.Wait();
+                Interlocked.Add(ref _stdinInFlight, count);
+                if (!_stdinClosed)
+                    _line.Send(Frame.Encode(FrameType.Stdin, buffer.AsSpan(0, count)));
+            }
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException or UnauthorizedAccessException)
+        {
+            // Input that breaks is input that ended.
+        }
+        if (!_stdinClosed)
+            _line.Send(Frame.Encode(FrameType.StdinEnd));
+    }
+}
