@@ -1,1 +1,3 @@
-return 0;
+using Trapline.Cli;
+
+return CommandLine.Run(args);

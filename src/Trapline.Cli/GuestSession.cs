@@ -1,0 +1,86 @@
+using System.Runtime.InteropServices;
+using Trapline.Agent;
+using Trapline.Cli.Reports;
+using Trapline.Cli.Terminal;
+using Trapline.Host;
+
+namespace Trapline.Cli;
+
+/// <summary>What happens in a machine once it is there: a kernel of the user's, one command, or a shell. Returns the exit status if all goes well.</summary>
+internal sealed class GuestSession(VirtualMachine vm, StopSignals signals)
+{
+    private const int Interrupt = 2;
+
+    /// <summary>Boots and waits for the end, whatever it is.</summary>
+    public async Task<int> RunKernelAsync(bool hasTerminal)
+    {
+        vm.Start();
+        if (hasTerminal && HostTerminal.IsForeground && HostTerminal.IsTerminal(2))
+            InteractiveTerminal.Say(EscapeFilter.Help);
+        await vm.Completion.ConfigureAwait(false);
+        return ExitCodes.Success;
+    }
+
+    /// <summary>Runs one command; the guest ends with it.</summary>
+    public async Task<int> RunCommandAsync(GuestProgram program, string guest)
+    {
+        await BootAsync(guest).ConfigureAwait(false);
+        Task<ProgramResult> running = vm.ExecuteAsync(program);
+        int interrupts = 0;
+        // The first Ctrl-C is the command's, as if it ran here; a second one is ours.
+        signals.Intercept = number =>
+        {
+            if (number != Interrupt || running.IsCompleted || interrupts++ > 0)
+                return false;
+            vm.Signal(Interrupt);
+            return true;
+        };
+        ProgramResult result = await running.ConfigureAwait(false);
+        signals.Intercept = null;
+        if (result.End != ProgramEnd.GuestGone)
+            await vm.PowerOffAsync().ConfigureAwait(false);
+        await vm.Completion.ConfigureAwait(false);
+        return result.ExitCode;
+    }
+
+    /// <summary>Runs a login shell on the guest's console, again after each reboot; the guest ends with it.</summary>
+    public async Task<int> RunShellAsync(string guest)
+    {
+        using PosixSignalRegistration resized = PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => vm.Resize(Window()));
+        ProgramResult result;
+        vm.Start();
+        do
+        {
+            using (new BootTicker($"booting {guest} (Ctrl-A x quits)"))
+            {
+                if (!await vm.WaitForAgentAsync().ConfigureAwait(false))
+                    break;
+            }
+            result = await vm.ExecuteAsync(Shell()).ConfigureAwait(false);
+            if (result.End != ProgramEnd.GuestGone)
+            {
+                await vm.PowerOffAsync().ConfigureAwait(false);
+                return result.ExitCode;
+            }
+        }
+        while (!vm.Completion.IsCompleted);
+        await vm.Completion.ConfigureAwait(false);
+        return ExitCodes.Success;
+    }
+
+    private async Task BootAsync(string guest)
+    {
+        vm.Start();
+        using BootTicker ticker = new("booting " + guest);
+        await vm.WaitForAgentAsync().ConfigureAwait(false);
+    }
+
+    private static GuestProgram Shell() => VirtualMachine.Program("sh", "-l") with
+    {
+        OnConsole = true,
+        Window = Window(),
+        Environment = Environment.GetEnvironmentVariable("TERM") is { } terminal ? ["TERM=" + terminal] : [],
+    };
+
+    private static WindowSize Window() => HostTerminal.Size is var (rows, columns) ? new WindowSize(rows, columns) : default;
+}

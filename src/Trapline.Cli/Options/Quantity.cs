@@ -1,0 +1,49 @@
+using System.Globalization;
+using Trapline.Core;
+
+namespace Trapline.Cli.Options;
+
+/// <summary>Sizes and times as people write them.</summary>
+internal static class Quantity
+{
+    private const ulong PageSize = 4096;
+    private const ulong LargestMemory = 1ul << 39;
+
+    /// <summary>A memory size: a number with K, M, G or T; a bare number counts mebibytes.</summary>
+    public static ulong ParseMemory(string option, string text)
+    {
+        string advice = "use a number with K, M, G or T, such as 512M";
+        int shift = text.Length == 0 ? -1 : char.ToUpperInvariant(text[^1]) switch
+        {
+            'K' => 10,
+            'M' => 20,
+            'G' => 30,
+            'T' => 40,
+            >= '0' and <= '9' => 20,
+            _ => -1,
+        };
+        string digits = text.Length > 0 && char.IsAsciiLetter(text[^1]) ? text[..^1] : text;
+        if (shift < 0 || !decimal.TryParse(digits, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out decimal number))
+            throw new BadInputException($"{option} '{text}' is not a size: {advice}");
+        decimal bytes = decimal.MaxValue / (1ul << shift) > number ? number * (1ul << shift) : decimal.MaxValue;
+        if (bytes < 1 << 20)
+            throw new BadInputException($"{option} '{text}' is too small: a machine needs at least 1M; Debian's kernel needs about 128M");
+        if (bytes > LargestMemory)
+            throw new BadInputException($"{option} '{text}' is too large: use at most 512G");
+        if (bytes % PageSize != 0)
+            throw new BadInputException($"{option} '{text}' is not a multiple of 4K: {advice}");
+        return (ulong)bytes;
+    }
+
+    /// <summary>A time: a number of seconds, or one with ms, s, m or h.</summary>
+    public static TimeSpan ParseTime(string option, string text)
+    {
+        (string suffix, double seconds)[] units = [("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600), ("", 1)];
+        (string suffix, double factor) = units.First(u => text.EndsWith(u.suffix, StringComparison.Ordinal));
+        string digits = text[..^suffix.Length];
+        if (!double.TryParse(digits, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double number)
+            || number * factor is not (> 0 and < 1e9))
+            throw new BadInputException($"{option} '{text}' is not a time: use seconds, or a number with ms, s, m or h, such as 90s");
+        return TimeSpan.FromSeconds(number * factor);
+    }
+}

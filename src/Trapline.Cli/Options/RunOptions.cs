@@ -1,0 +1,95 @@
+using System.CommandLine;
+using Trapline.Core;
+using Trapline.Machine;
+
+namespace Trapline.Cli.Options;
+
+/// <summary>The options of `trapline run` and their values.</summary>
+internal sealed class RunOptions
+{
+    private readonly Option<string> _kernel = Text("--kernel", "FILE",
+        "Boot this instead of the default guest: bzImage, ELF vmlinux (PVH), Multiboot 1 ELF or a flat boot sector, told apart by content");
+    private readonly Option<string> _initrd = Text("--initrd", "FILE", "Initial RAM disk for --kernel (Multiboot: the first module)");
+    private readonly Option<string> _append = Text("--append", "STRING", "Kernel command line; without --kernel, added to the default guest's");
+    private readonly Option<string> _memory = Text("--memory", "SIZE", "Guest memory, with K, M, G or T; taken from the host as it is touched [default: 512M]");
+    private readonly Option<string> _cpu = Text("--cpu", "MODEL[,+F,-F]", "CPU model, and features added or taken away; see trapline cpu list [default: max]");
+    private readonly Option<string> _serial = Text("--serial", "TARGET", "First serial port: stdio, file:PATH, pty or none [default: stdio]");
+    private readonly Option<string> _debugConsole = Text("--debugcon", "FILE", "Write what the guest sends to port 0xE9 to this file");
+    private readonly Option<bool> _debugExit = Switch("--debug-exit", "Let the guest end the run: writing v to port 0xF4 exits with (v<<1)|1");
+    private readonly Option<string[]> _device = new("--device") { Description = "Add a device: testdev, for public CPU test suites", HelpName = "NAME", Arity = ArgumentArity.OneOrMore };
+    private readonly Option<string> _timeout = Text("--timeout", "TIME", "End the run after this host time: seconds, or with ms, s, m, h");
+    private readonly Option<string> _engine = Text("--engine", "NAME", $"What runs the CPU: {string.Join(", ", Engines.Names)} [default: {Engines.Default}]");
+    private readonly Option<bool> _statistics = Switch("--stats", "At the end, print instructions, exits by reason and times to stderr");
+    private readonly Option<string> _trace = Text("--trace", "KINDS[:FILE]", $"Trace events to a file or stderr: {string.Join(", ", TraceArgument.Names)}");
+    private readonly Option<bool> _noReboot = Switch("--no-reboot", "End the run when the guest reboots");
+
+    public RunOptions()
+    {
+        _serial.CompletionSources.Add("stdio", "file:", "pty", "none");
+        _device.CompletionSources.Add("testdev");
+        _engine.CompletionSources.Add([.. Engines.Names]);
+        _trace.CompletionSources.Add([.. TraceArgument.Names]);
+        _cpu.CompletionSources.Add("max");
+        _device.AllowMultipleArgumentsPerToken = false;
+    }
+
+    public void AddTo(Command command)
+    {
+        Option[] options =
+        [
+            _kernel, _initrd, _append, _memory, _cpu, _serial, _debugConsole, _debugExit, _device,
+            _timeout, _engine, _statistics, _trace, _noReboot,
+        ];
+        foreach (Option option in options)
+            command.Add(option);
+    }
+
+    /// <exception cref="BadInputException">A value makes no sense; the message names option, value and what to do.</exception>
+    public RunSettings Read(ParseResult result, IReadOnlyList<ReadOnlyMemory<byte>>? command)
+    {
+        string engine = result.GetValue(_engine) ?? Engines.Default;
+        if (!Engines.Names.Contains(engine))
+            throw new BadInputException($"--engine '{engine}' is not known: use {string.Join(" or ", Engines.Names)}");
+        foreach (string device in result.GetValue(_device) ?? [])
+        {
+            if (device != "testdev")
+                throw new BadInputException($"--device '{device}' is not known: use testdev");
+        }
+        CpuSpecification cpu = result.GetValue(_cpu) is { } model ? CpuArgument.Parse("--cpu", model) : new CpuSpecification();
+        RunSettings settings = new()
+        {
+            Kernel = result.GetValue(_kernel),
+            Initrd = result.GetValue(_initrd),
+            Append = result.GetValue(_append),
+            MemoryBytes = Quantity.ParseMemory("--memory", result.GetValue(_memory) ?? "512M"),
+            Cpu = cpu with { Engine = engine },
+            Serial = result.GetValue(_serial) is { } serial ? SerialTarget.Parse("--serial", serial) : null,
+            DebugConsole = result.GetValue(_debugConsole),
+            Test = new TestSpecification { DebugExit = result.GetValue(_debugExit), TestDevice = result.GetValue(_device) is { Length: > 0 } },
+            End = new EndSpecification
+            {
+                NoReboot = result.GetValue(_noReboot),
+                Timeout = result.GetValue(_timeout) is { } timeout ? Quantity.ParseTime("--timeout", timeout) : null,
+            },
+            Statistics = result.GetValue(_statistics),
+            Trace = result.GetValue(_trace) is { } trace ? TraceArgument.Parse("--trace", trace) : null,
+            Command = command,
+        };
+        CheckTogether(settings);
+        return settings;
+    }
+
+    private static void CheckTogether(RunSettings settings)
+    {
+        if (settings.Initrd != null && settings.Kernel == null)
+            throw new BadInputException($"--initrd '{settings.Initrd}' needs a kernel: give --kernel FILE too");
+        if (settings.Command is [])
+            throw new BadInputException("there is no command after '--': name one, such as trapline run -- uname -a");
+        if (settings.Command != null && settings.Kernel != null)
+            throw new BadInputException($"--kernel '{settings.Kernel}' and a command after '--' do not go together: only the default guest runs commands");
+    }
+
+    private static Option<string> Text(string name, string value, string description) => new(name) { Description = description, HelpName = value };
+
+    private static Option<bool> Switch(string name, string description) => new(name) { Description = description, Arity = ArgumentArity.Zero };
+}

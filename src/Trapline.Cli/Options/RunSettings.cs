@@ -1,0 +1,25 @@
+using Trapline.Machine;
+
+namespace Trapline.Cli.Options;
+
+/// <summary>What `trapline run` was asked to do; values are checked, files not yet opened.</summary>
+internal sealed record RunSettings
+{
+    public string? Kernel { get; init; }
+    public string? Initrd { get; init; }
+    public string? Append { get; init; }
+    public ulong MemoryBytes { get; init; }
+    public required CpuSpecification Cpu { get; init; }
+
+    /// <summary>Null if the user named none.</summary>
+    public SerialTarget? Serial { get; init; }
+
+    public string? DebugConsole { get; init; }
+    public required TestSpecification Test { get; init; }
+    public required EndSpecification End { get; init; }
+    public bool Statistics { get; init; }
+    public TraceArgument? Trace { get; init; }
+
+    /// <summary>The command to run in the default guest, byte for byte; null for none.</summary>
+    public IReadOnlyList<ReadOnlyMemory<byte>>? Command { get; init; }
+}

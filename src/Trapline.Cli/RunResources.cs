@@ -1,0 +1,80 @@
+using Trapline.Cli.Options;
+using Trapline.Cli.Terminal;
+using Trapline.Consoles;
+using Trapline.Core;
+using Trapline.Host;
+using Trapline.Machine;
+
+namespace Trapline.Cli;
+
+/// <summary>The files, terminals and back ends that one run uses; opened before the machine, closed after it, the last first.</summary>
+internal sealed class RunResources : IDisposable
+{
+    private readonly Stack<IDisposable> _open = new();
+
+    public T Use<T>(T resource) where T : IDisposable
+    {
+        _open.Push(resource);
+        return resource;
+    }
+
+    /// <summary>The first serial port's back end, or null for no port.</summary>
+    /// <param name="target">Where it goes.</param>
+    /// <param name="escape">Applied to what is typed, if standard input is a terminal.</param>
+    public ICharacterBackend? OpenSerial(SerialTarget target, EscapeFilter escape)
+    {
+        switch (target.Kind)
+        {
+            case SerialKind.Stdio:
+                bool typed = HostTerminal.IsTerminal(0);
+                // A background job that reads its terminal is stopped by the kernel: better no input.
+                Stream? input = typed && !HostTerminal.IsForeground ? null : DescriptorStream.StandardInput;
+                return Use(new StreamConsole(DescriptorStream.StandardOutput, input, typed ? escape.Apply : null));
+            case SerialKind.File:
+                return Use(new StreamConsole(Use(OutputFile.Create("--serial", "file:" + target.Path, target.Path))));
+            case SerialKind.Pty:
+                PseudoTerminal pty = Use(OpenPty());
+                Console.Error.WriteLine("trapline: the serial port is " + pty.Name);
+                return Use(new StreamConsole(pty.Stream, pty.Stream));
+            default:
+                return null;
+        }
+    }
+
+    public ICharacterBackend? OpenDebugConsole(string? path) =>
+        path == null ? null : Use(new StreamConsole(Use(OutputFile.Create("--debugcon", path, path))));
+
+    public DiagnosticsSpecification OpenDiagnostics(RunSettings settings)
+    {
+        TextWriter? writer = settings.Trace switch
+        {
+            null => null,
+            { Path: null } => Console.Error,
+            { Path: { } path } => Use(new StreamWriter(OutputFile.Create("--trace", path, path), bufferSize: 1 << 16)),
+        };
+        return new DiagnosticsSpecification
+        {
+            TimeExits = settings.Statistics,
+            Trace = settings.Trace?.Kinds ?? TraceKinds.None,
+            TraceWriter = writer,
+        };
+    }
+
+    public void Dispose()
+    {
+        while (_open.TryPop(out IDisposable? resource))
+            resource.Dispose();
+    }
+
+    private static PseudoTerminal OpenPty()
+    {
+        try
+        {
+            return PseudoTerminal.Open();
+        }
+        catch (IOException e)
+        {
+            throw new BadInputException($"--serial 'pty' cannot be opened: {e.Message}; use stdio or file:PATH");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+using System.Diagnostics;
+using Trapline.Agent;
+using Trapline.Cli.Options;
+using Trapline.Cli.Reports;
+using Trapline.Cli.Terminal;
+using Trapline.Core;
+using Trapline.Host;
+using Trapline.Images;
+using Trapline.Machine;
+
+namespace Trapline.Cli;
+
+/// <summary>One `trapline run`, from opening its files to its exit status.</summary>
+internal sealed class RunSession(RunSettings settings)
+{
+    private readonly CancellationTokenSource _quit = new();
+
+    public int Run()
+    {
+        using StopSignals signals = new();
+        try
+        {
+            return RunAsync(signals).GetAwaiter().GetResult();
+        }
+        catch (OperationCanceledException) when (signals.Received != 0)
+        {
+            return ExitCodes.SignalBase + signals.Received;
+        }
+    }
+
+    private async Task<int> RunAsync(StopSignals signals)
+    {
+        // A shell without a terminal reads its commands from standard input, as any shell does.
+        bool asCommand = settings.Command != null || (settings.Kernel == null && !HostTerminal.IsForeground);
+        CheckSerial(asCommand);
+        GuestImages? images = settings.Kernel == null
+            ? await FetchReporter.GetAsync(GuestImageStore.ForUser(), signals.Token).ConfigureAwait(false)
+            : null;
+        long start = Stopwatch.GetTimestamp();
+        MachineOutcome outcome;
+        int status;
+        IReadOnlyList<string> lastLines = [];
+        MachineStatistics? statistics;
+        using (RunResources resources = new())
+        {
+            using VirtualMachine vm = CreateMachine(resources, images, asCommand);
+            using CancellationTokenRegistration stopped = signals.Token.Register(() => vm.Stop("a signal asked for it"));
+            using CancellationTokenRegistration quit = _quit.Token.Register(() => vm.Stop("you asked for it"));
+            GuestSession guest = new(vm, signals);
+            status = images == null ? await guest.RunKernelAsync(TerminalIsSerial(asCommand)).ConfigureAwait(false)
+                : asCommand ? await guest.RunCommandAsync(Program(), images.Description).ConfigureAwait(false)
+                : await guest.RunShellAsync(images.Description).ConfigureAwait(false);
+            outcome = await vm.OutcomeAsync().ConfigureAwait(false);
+            if (!TerminalIsSerial(asCommand))
+                lastLines = vm.LastConsoleLines(12);
+            statistics = settings.Statistics ? vm.Statistics : null;
+        }
+        // Only now is everything that the guest sent on its way out, and the terminal the user's again.
+        if (signals.Received != 0)
+            return ExitCodes.SignalBase + signals.Received;
+        Report(outcome, lastLines);
+        if (statistics != null)
+            StatisticsReport.Write(Console.Error, statistics, Stopwatch.GetElapsedTime(start));
+        return outcome.End is MachineEnd.PowerOff or MachineEnd.Stopped && !_quit.IsCancellationRequested ? status : ExitCodes.For(outcome);
+    }
+
+    private void CheckSerial(bool asCommand)
+    {
+        SerialKind kind = (settings.Serial ?? DefaultSerial(asCommand)).Kind;
+        if (asCommand && kind == SerialKind.Stdio)
+            throw new BadInputException("--serial 'stdio' and a command do not go together: the command has standard output; use file:PATH, pty or none");
+        if (settings.Kernel == null && !asCommand && kind is SerialKind.None or SerialKind.File)
+            throw new BadInputException("--serial leaves the guest's shell without a terminal: use stdio or pty, or give --kernel FILE or a command after '--'");
+    }
+
+    private VirtualMachine CreateMachine(RunResources resources, GuestImages? images, bool asCommand)
+    {
+        SerialTarget serial = settings.Serial ?? DefaultSerial(asCommand);
+        BootSpecification? boot = settings.Kernel is { } kernel
+            ? new BootSpecification
+            {
+                Kernel = InputFile.Read("--kernel", kernel, "a kernel", settings.MemoryBytes),
+                Initrd = settings.Initrd is { } initrd ? InputFile.Read("--initrd", initrd, "an initial RAM disk", settings.MemoryBytes) : null,
+                CommandLine = settings.Append ?? "",
+            }
+            : null;
+        EscapeFilter escape = new(_quit.Cancel, () => InteractiveTerminal.Say(EscapeFilter.Help));
+        MachineSpecification specification = new()
+        {
+            MemoryBytes = settings.MemoryBytes,
+            Cpu = settings.Cpu,
+            Boot = boot,
+            Test = settings.Test,
+            End = asCommand ? settings.End with { NoReboot = true } : settings.End,
+            Diagnostics = resources.OpenDiagnostics(settings),
+            Consoles = new ConsoleSpecification
+            {
+                DebugConsole = resources.OpenDebugConsole(settings.DebugConsole),
+                Serial = [resources.OpenSerial(serial, escape)],
+            },
+        };
+        VirtualMachine vm = images == null
+            ? VirtualMachine.Create(specification)
+            : VirtualMachine.CreateDefaultGuest(images, specification, settings.Append);
+        if (TerminalIsSerial(asCommand) && InteractiveTerminal.Open() is { } terminal)
+            resources.Use(terminal);
+        return vm;
+    }
+
+    private bool TerminalIsSerial(bool asCommand) => !asCommand && (settings.Serial?.Kind ?? SerialKind.Stdio) == SerialKind.Stdio;
+
+    private static SerialTarget DefaultSerial(bool asCommand) => new(asCommand ? SerialKind.None : SerialKind.Stdio);
+
+    private GuestProgram Program() => new()
+    {
+        Arguments = settings.Command ?? [new ReadOnlyMemory<byte>("sh"u8.ToArray())],
+        Environment = Environment.GetEnvironmentVariable("TERM") is { } terminal ? ["TERM=" + terminal] : [],
+        Stdin = HostTerminal.IsTerminal(0) && !HostTerminal.IsForeground ? null : DescriptorStream.StandardInput,
+        Stdout = DescriptorStream.StandardOutput,
+        Stderr = DescriptorStream.StandardError,
+    };
+
+    private static void Report(MachineOutcome outcome, IReadOnlyList<string> lastLines)
+    {
+        if (outcome.End is MachineEnd.PowerOff or MachineEnd.Stopped or MachineEnd.DebugExit)
+            return;
+        if (outcome.End is MachineEnd.Panic or MachineEnd.TripleFault)
+        {
+            foreach (string line in lastLines)
+                Console.Error.WriteLine("guest: " + line);
+        }
+        Console.Error.WriteLine("trapline: " + outcome.Reason);
+    }
+}

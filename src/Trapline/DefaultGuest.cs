@@ -1,0 +1,52 @@
+using Trapline.Agent;
+using Trapline.Consoles;
+using Trapline.Core;
+using Trapline.Images;
+using Trapline.Machine;
+
+namespace Trapline;
+
+/// <summary>How the default guest is wired: its kernel command line and the port of its agent.</summary>
+internal static class DefaultGuest
+{
+    /// <summary>The agent's line is COM2: the guest calls it ttyS1.</summary>
+    private const int AgentPort = 1;
+
+    /// <summary>
+    /// The console is the first serial port, quiet but for errors; a panic shows there and ends the guest at once.
+    /// </summary>
+    private const string CommandLine = "console=ttyS0,115200 quiet panic=-1";
+
+    /// <summary>Fills in what the caller left open: kernel, initramfs, ports.</summary>
+    public static MachineSpecification Complete(MachineSpecification specification, GuestImages images, AgentChannel agent, string? append)
+    {
+        ICharacterBackend?[] ports = new ICharacterBackend?[Math.Max(specification.Consoles.Serial.Count, AgentPort + 1)];
+        for (int i = 0; i < specification.Consoles.Serial.Count; i++)
+            ports[i] = specification.Consoles.Serial[i];
+        ports[0] ??= NullCharacterBackend.Instance;
+        ports[AgentPort] = agent;
+        return specification with
+        {
+            Boot = new BootSpecification
+            {
+                Kernel = new BootFile(images.KernelPath, images.Kernel),
+                Initrd = new BootFile("the default guest's initramfs", Initramfs.Build(images)),
+                CommandLine = string.IsNullOrEmpty(append) ? CommandLine : CommandLine + " " + append,
+            },
+            Consoles = specification.Consoles with { Serial = ports },
+        };
+    }
+
+    /// <summary>Puts a tail on the first port, for the lines that explain an end.</summary>
+    public static MachineSpecification WithTail(MachineSpecification specification, out ConsoleTail? tail)
+    {
+        tail = null;
+        if (specification.Consoles.Serial is not [{ } first, ..])
+            return specification;
+        tail = new ConsoleTail(first);
+        return specification with
+        {
+            Consoles = specification.Consoles with { Serial = [tail, .. specification.Consoles.Serial.Skip(1)] },
+        };
+    }
+}

@@ -1,0 +1,125 @@
+using Trapline.Agent;
+using Trapline.Consoles;
+using Trapline.Core;
+using Trapline.Images;
+using Trapline.Machine;
+
+namespace Trapline;
+
+/// <summary>A virtual machine: made from a specification, started once, ended by its guest or by <see cref="Stop"/>.</summary>
+/// <example>
+/// <code>
+/// GuestImages images = await GuestImageStore.ForUser().GetAsync(null, default);
+/// using var vm = VirtualMachine.CreateDefaultGuest(images, new MachineSpecification());
+/// vm.Start();
+/// ProgramResult result = await vm.ExecuteAsync(VirtualMachine.Program("uname", "-a") with { Stdout = Console.OpenStandardOutput() });
+/// await vm.PowerOffAsync();
+/// </code>
+/// </example>
+public sealed class VirtualMachine : IDisposable
+{
+    /// <summary>How long a guest may take to switch itself off before it is stopped.</summary>
+    private static readonly TimeSpan PowerOffPatience = TimeSpan.FromSeconds(20);
+
+    private readonly GuestMachine _machine;
+    private readonly AgentChannel? _agent;
+    private readonly ConsoleTail? _tail;
+
+    private VirtualMachine(GuestMachine machine, AgentChannel? agent, ConsoleTail? tail)
+    {
+        _machine = machine;
+        _agent = agent;
+        _tail = tail;
+    }
+
+    /// <summary>Makes a machine that boots what the specification names.</summary>
+    /// <exception cref="BadInputException">The specification or a boot image cannot be used.</exception>
+    public static VirtualMachine Create(MachineSpecification specification)
+    {
+        specification = DefaultGuest.WithTail(specification, out ConsoleTail? tail);
+        return new VirtualMachine(GuestMachine.Create(specification), null, tail);
+    }
+
+    /// <summary>Makes a machine that boots the default guest, whose agent runs programs; the second serial port is the agent's.</summary>
+    /// <param name="images">The guest's kernel and programs.</param>
+    /// <param name="specification">The machine; its boot part is filled in.</param>
+    /// <param name="append">More words for the kernel command line.</param>
+    /// <exception cref="BadInputException">The specification cannot be used.</exception>
+    public static VirtualMachine CreateDefaultGuest(GuestImages images, MachineSpecification specification, string? append = null)
+    {
+        AgentChannel agent = new();
+        try
+        {
+            specification = DefaultGuest.WithTail(DefaultGuest.Complete(specification, images, agent, append), out ConsoleTail? tail);
+            return new VirtualMachine(GuestMachine.Create(specification), agent, tail);
+        }
+        catch
+        {
+            agent.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>A program for <see cref="ExecuteAsync"/>, its arguments in UTF-8.</summary>
+    public static GuestProgram Program(params IEnumerable<string> arguments) => new()
+    {
+        Arguments = [.. arguments.Select(a => new ReadOnlyMemory<byte>(System.Text.Encoding.UTF8.GetBytes(a)))],
+    };
+
+    /// <summary>Ends with the machine. Never faults.</summary>
+    public Task<MachineOutcome> Completion => _machine.Completion;
+
+    public MachineStatistics Statistics => _machine.GetStatistics();
+
+    /// <summary>The last lines that the first serial port sent.</summary>
+    public IReadOnlyList<string> LastConsoleLines(int count) => _tail?.LastLines(count) ?? [];
+
+    /// <summary>Starts the vCPUs. Once only.</summary>
+    public void Start()
+    {
+        _machine.Start();
+        if (_agent != null)
+            _ = _machine.Completion.ContinueWith(_ => _agent.Close(), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+    }
+
+    /// <summary>Waits for the guest's agent; false if the guest ends first.</summary>
+    public Task<bool> WaitForAgentAsync() => Agent.Ready;
+
+    /// <summary>Runs a program in the default guest, after its agent has come up; ends with the program, its output delivered.</summary>
+    public Task<ProgramResult> ExecuteAsync(GuestProgram program) => Agent.RunAsync(program);
+
+    /// <summary>Sends a signal to the program that runs.</summary>
+    public void Signal(int signal) => Agent.Signal(signal);
+
+    /// <summary>Tells the guest's console its size.</summary>
+    public void Resize(WindowSize window) => Agent.Resize(window);
+
+    /// <summary>Has the default guest switch itself off, and waits for it; a guest that does not is stopped.</summary>
+    public async Task<MachineOutcome> PowerOffAsync()
+    {
+        Agent.PowerOff();
+        if (await Task.WhenAny(Completion, Task.Delay(PowerOffPatience)).ConfigureAwait(false) != Completion)
+            Stop("the guest did not switch itself off");
+        return await OutcomeAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>How the machine ended. A panic that the guest could report only on its console counts as one.</summary>
+    public async Task<MachineOutcome> OutcomeAsync()
+    {
+        MachineOutcome outcome = await Completion.ConfigureAwait(false);
+        return outcome.End is MachineEnd.Reboot or MachineEnd.Stopped && _tail is { SawPanic: true }
+            ? new MachineOutcome(MachineEnd.Panic, "the guest's kernel panicked")
+            : outcome;
+    }
+
+    /// <summary>Ends the machine, as pulling the plug does.</summary>
+    public void Stop(string reason = "stopped") => _machine.Stop(reason);
+
+    public void Dispose()
+    {
+        _machine.Dispose();
+        _agent?.Dispose();
+    }
+
+    private AgentChannel Agent => _agent ?? throw new InvalidOperationException("only the default guest has an agent");
+}
