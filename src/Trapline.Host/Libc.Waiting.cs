@@ -1,0 +1,27 @@
+using System.Runtime.InteropServices;
+
+namespace Trapline.Host;
+
+// Waiting: futex and timer slack (Linux x86-64 constants).
+internal static unsafe partial class Libc
+{
+    public const long SysFutex = 202;
+    public const int FutexWakePrivate = 1 | 128;
+    public const int FutexWaitBitsetPrivate = 9 | 128;
+    public const int Etimedout = 110;
+    public const int PrSetTimerSlack = 29;
+
+    [StructLayout(LayoutKind.Sequential)]
+    public readonly struct Timespec(long nanoseconds)
+    {
+        public readonly long Seconds = nanoseconds / 1_000_000_000;
+        public readonly long Nanoseconds = nanoseconds % 1_000_000_000;
+    }
+
+    // futex has no wrapper in the C library. syscall(2) is declared variadic, which for integer arguments is the ordinary x86-64 convention.
+    [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
+    public static partial long Futex(long number, int* word, int operation, uint value, Timespec* timeout, int* second, uint bitset);
+
+    [LibraryImport("libc", EntryPoint = "prctl", SetLastError = true)]
+    public static partial int Prctl(int option, nuint a, nuint b, nuint c, nuint d);
+}

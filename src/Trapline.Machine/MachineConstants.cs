@@ -1,0 +1,45 @@
+namespace Trapline.Machine;
+
+/// <summary>Where things are in this board's address spaces and how fast its clocks run: the one place that says so.</summary>
+public static class MachineConstants
+{
+    /// <summary>Time-stamp counter and local APIC timer. One tick is one nanosecond of guest time. CPUID leaves 0x15 and 0x16 must agree.</summary>
+    public const long TscHertz = 1_000_000_000;
+
+    /// <summary>RAM below 4 GiB ends here at the latest; the PCI hole follows.</summary>
+    public const ulong LowMemoryLimit = 0xC000_0000;
+    public const ulong HighMemoryStart = 0x1_0000_0000;
+
+    /// <summary>Enhanced configuration space: 256 buses of 1 MiB.</summary>
+    public const ulong EcamBase = 0xE000_0000;
+    public const ulong EcamLength = 0x1000_0000;
+    public const int EcamLastBus = 0xFF;
+
+    /// <summary>Memory that PCI functions may be placed in.</summary>
+    public const ulong PciMemoryBase = LowMemoryLimit;
+    public const ulong PciMemoryEnd = EcamBase;
+
+    public const ulong IoApicBase = 0xFEC0_0000;
+    public const ulong HpetBase = 0xFED0_0000;
+    public const ulong LocalApicBase = 0xFEE0_0000;
+
+    public const ulong VgaHoleStart = 0xA_0000;
+    public const ulong VgaHoleEnd = 0xC_0000;
+    public const ulong FirmwareAreaStart = 0xE_0000;
+    public const ulong FirmwareAreaEnd = 0x10_0000;
+
+    public const int MaximumVcpus = 255;
+    public const int IoApicPins = 24;
+    public const int IoApicId = 0;
+    public const ulong MinimumMemory = 1ul << 20;
+    public const ulong MaximumMemory = 1ul << 39;
+
+    /// <summary>ACPI power management block and its interrupt.</summary>
+    public const ushort PowerManagementBase = 0x600;
+    public const int SciInterrupt = 9;
+    public const ushort PanicPort = 0x505;
+    public const ushort FirmwareConfigurationPort = 0x510;
+    public const ushort DebugConsolePort = 0xE9;
+    public const ushort DebugExitPort = 0xF4;
+    public const ushort ResetPort = 0xCF9;
+}
