@@ -1,0 +1,65 @@
+using System.Globalization;
+using Trapline.Core;
+using Trapline.Memory;
+using Trapline.X86;
+
+namespace Trapline.Machine.Boot;
+
+/// <summary>What a boot protocol leaves behind: how the boot processor starts.</summary>
+/// <param name="Protocol">Its name, for people.</param>
+/// <param name="Enter">Makes the first state from the state at reset.</param>
+/// <param name="Services">The protocol relies on our small real-mode firmware.</param>
+public sealed record BootPlan(string Protocol, Func<VcpuState, VcpuState> Enter, bool Services = false);
+
+/// <summary>The machine as boot protocols see it: memory to load into, its map, and where the ACPI tables are.</summary>
+public sealed class BootTarget(GuestMemory memory, MemoryLayout layout, ulong rsdp, bool longMode)
+{
+    public MemoryLayout Layout => layout;
+
+    /// <summary>Address of the ACPI root pointer.</summary>
+    public ulong Rsdp => rsdp;
+
+    /// <summary>The CPU model has 64-bit mode.</summary>
+    public bool LongMode => longMode;
+
+    /// <summary>True when every byte of the range is RAM that no firmware table occupies.</summary>
+    public bool IsUsable(ulong start, ulong length)
+    {
+        foreach (MemoryMapEntry entry in layout.Map)
+        {
+            if (entry.Type == MemoryMapType.Usable && start >= entry.Start && start < entry.End && length <= entry.End - start)
+                return true;
+        }
+        return false;
+    }
+
+    /// <summary>Loads a part of a boot image.</summary>
+    /// <exception cref="BadInputException">The machine has no RAM there.</exception>
+    public void Load(ulong address, ReadOnlySpan<byte> bytes, string what)
+    {
+        if (!memory.TryLoad(new Gpa(address), bytes))
+            throw NoRoom(what, address, (ulong)bytes.Length);
+    }
+
+    /// <summary>Checks that a range can be used before anything is loaded there.</summary>
+    public void Require(ulong address, ulong length, string what)
+    {
+        if (!IsUsable(address, length))
+            throw NoRoom(what, address, length);
+    }
+
+    /// <summary>The highest page-aligned place for a block below a limit and above what is taken.</summary>
+    /// <exception cref="BadInputException">There is none.</exception>
+    public ulong PlaceHigh(ulong length, ulong limit, ulong taken, string what)
+    {
+        ulong top = Math.Min(limit, layout.LowEnd);
+        ulong floor = Math.Max(taken, MachineConstants.FirmwareAreaEnd);
+        if (length > top || ((top - length) & ~0xFFFul) < floor)
+            throw new BadInputException(string.Create(CultureInfo.InvariantCulture,
+                $"{what} of {length} bytes does not fit into {layout.MemoryBytes >> 20} MiB of memory beside the kernel: give more memory"));
+        return (top - length) & ~0xFFFul;
+    }
+
+    private BadInputException NoRoom(string what, ulong address, ulong length) => new(string.Create(CultureInfo.InvariantCulture,
+        $"{what} needs memory at 0x{address:x} to 0x{address + length:x}, which a machine with {layout.MemoryBytes >> 20} MiB does not have: give more memory"));
+}

@@ -1,0 +1,201 @@
+using Trapline.Core;
+using Trapline.Host;
+using Trapline.X86;
+
+namespace Trapline.Machine;
+
+/// <summary>What a vCPU's thread asks of the machine around it.</summary>
+internal interface IVcpuHost
+{
+    /// <summary>The vCPU cannot go on. It does not return from this before it may end.</summary>
+    void VcpuStopped(int index, StopReason reason);
+
+    /// <summary>The engine broke: a fault of ours.</summary>
+    void VcpuFailed(int index, Exception fault);
+}
+
+/// <summary>One vCPU and the thread it lives on: runs the engine, sleeps in HLT, stands still when told.</summary>
+/// <remarks>
+/// Signals come from any thread: they go to the engine first and then wake the sleeper, whose event remembers a wake that comes early,
+/// so none is lost. Commands (pause, resume, end) are flags read after every return of the engine.
+/// </remarks>
+internal sealed class VcpuThread : IVcpuSignals, IDisposable
+{
+    private readonly IVcpuEngine _engine;
+    private readonly IVcpuHost _host;
+    private readonly MachineTrace _trace;
+    private readonly Thread _thread;
+    private readonly HostEvent _wake = new();
+    private readonly HostEvent _resumed = new();
+    private readonly ManualResetEventSlim _standing = new(initialState: false);
+    private volatile bool _pause;
+    private volatile bool _end;
+    private volatile bool _asleep;
+    private bool _started;
+    private long _haltedNanoseconds, _haltedSince, _halts;
+
+    public VcpuThread(int index, IVcpuEngine engine, IVcpuHost host, MachineTrace trace, string machineName)
+    {
+        (Index, _engine, _host, _trace) = (index, engine, host, trace);
+        // Engines recurse little, but a guest's work must never meet a small stack.
+        _thread = new Thread(Live, 4 << 20) { IsBackground = true, Name = $"{machineName} vcpu{index}" };
+    }
+
+    public int Index { get; }
+
+    /// <summary>The engine; its state is the vCPU's own thread's while that runs.</summary>
+    public IVcpuEngine Engine => _engine;
+
+    public bool IsCurrentThread => Thread.CurrentThread == _thread;
+
+    public void Start()
+    {
+        _started = true;
+        _thread.Start();
+    }
+
+    /// <summary>Asks the vCPU to stand; <see cref="WaitUntilStanding"/> says when it does.</summary>
+    public void Pause()
+    {
+        _pause = true;
+        Interrupt();
+    }
+
+    /// <summary>Waits until the vCPU stands or its thread is about to end.</summary>
+    public void WaitUntilStanding() => _standing.Wait();
+
+    public void Resume()
+    {
+        _standing.Reset();
+        _pause = false;
+        _resumed.Set();
+    }
+
+    /// <summary>Tells the thread to end. Does not wait.</summary>
+    public void End()
+    {
+        _end = true;
+        Interrupt();
+        _resumed.Set();
+    }
+
+    public void Join()
+    {
+        if (_started && !IsCurrentThread)
+            _thread.Join();
+    }
+
+    public void InterruptPending()
+    {
+        _engine.InterruptPending();
+        WakeFromHalt();
+    }
+
+    public void NonMaskableInterrupt()
+    {
+        _trace.Interrupt(Index, "NMI", 2);
+        _engine.NonMaskableInterrupt();
+        WakeFromHalt();
+    }
+
+    public void Init()
+    {
+        _trace.Interrupt(Index, "INIT", 0);
+        _engine.Init();
+        WakeFromHalt();
+    }
+
+    public void StartUp(byte vector)
+    {
+        _trace.Interrupt(Index, "SIPI", vector);
+        _engine.StartUp(vector);
+        WakeFromHalt();
+    }
+
+    public VcpuStatistics GetStatistics()
+    {
+        long halted = Volatile.Read(ref _haltedNanoseconds);
+        long since = Volatile.Read(ref _haltedSince);
+        if (since != 0)
+            halted += HostTime.Nanoseconds - since;
+        return new VcpuStatistics(Index, _engine.Counters, TimeSpan.FromTicks(halted / 100), Volatile.Read(ref _halts));
+    }
+
+    /// <summary>Ends and joins the thread, then disposes the engine.</summary>
+    public void Dispose()
+    {
+        End();
+        Join();
+        _engine.Dispose();
+        // _standing has no handle to dispose unless one was asked for, and a late waiter may still look at it.
+    }
+
+    private void Interrupt()
+    {
+        _engine.Kick();
+        _wake.Set();
+    }
+
+    private void WakeFromHalt()
+    {
+        // Pairs with the fence in Sleep: either the sleeper sees the engine's new work, or this sees the sleeper.
+        Interlocked.MemoryBarrier();
+        if (_asleep)
+            _wake.Set();
+    }
+
+    private void Live()
+    {
+        HostTime.MakeThisThreadPunctual();
+        try
+        {
+            while (!_end)
+            {
+                if (_pause)
+                {
+                    Stand();
+                    continue;
+                }
+                switch (_engine.Run())
+                {
+                    case StopReason.Kicked:
+                        break;
+                    case StopReason.Halted or StopReason.WaitingForStartUp:
+                        Sleep();
+                        break;
+                    case StopReason reason:
+                        _host.VcpuStopped(Index, reason);
+                        break;
+                }
+            }
+        }
+        catch (Exception fault)
+        {
+            _host.VcpuFailed(Index, fault);
+        }
+        finally
+        {
+            _standing.Set();
+        }
+    }
+
+    private void Sleep()
+    {
+        _halts++;
+        Volatile.Write(ref _haltedSince, HostTime.Nanoseconds);
+        _asleep = true;
+        Interlocked.MemoryBarrier();
+        while (!_engine.HasWork && !_pause && !_end)
+            _wake.Wait();
+        _asleep = false;
+        Volatile.Write(ref _haltedNanoseconds, _haltedNanoseconds + HostTime.Nanoseconds - _haltedSince);
+        Volatile.Write(ref _haltedSince, 0);
+    }
+
+    private void Stand()
+    {
+        _standing.Set();
+        while (_pause && !_end)
+            _resumed.Wait();
+    }
+}
