@@ -18,7 +18,7 @@ public sealed partial class LocalApic
 
     private uint _initialCount, _divide, _heldCount;
     private bool _running;
-    private long _deadline;
+    private long _deadline, _notBefore;
     private ulong _tscDeadline;
 
     private enum TimerMode
@@ -84,6 +84,7 @@ public sealed partial class LocalApic
         {
             long period = Math.Max(ToNanoseconds(_initialCount), 1);
             _deadline += (((now - _deadline) / period) + 1) * period;
+            _notBefore = now + ShortestWait;
         }
         else
         {
@@ -99,7 +100,7 @@ public sealed partial class LocalApic
         if (_tscDeadline != 0)
             _timer.Arm(Math.Max(_tscToNanoseconds(_tscDeadline), now + 1));
         else if (_running)
-            _timer.Arm(Mode == TimerMode.Periodic ? Math.Max(_deadline, now + ShortestWait) : _deadline);
+            _timer.Arm(Math.Max(_deadline, _notBefore));
         else
             _timer.Disarm();
     }
@@ -141,6 +142,7 @@ public sealed partial class LocalApic
         _initialCount = value;
         _heldCount = 0;
         _running = value != 0;
+        _notBefore = 0;
         _deadline = now + ToNanoseconds(value);
         ArmTimer();
     }

@@ -201,7 +201,7 @@ public sealed class Hpet : IMmioDevice, ISavedDevice<HpetState>, IDisposable
         private readonly IClockTimer _timer;
         private readonly int _index;
         private ulong _config, _comparator, _period, _fsb;
-        private long _due;
+        private long _due, _notBefore;
         private bool _hasDue;
 
         public Comparator(Hpet owner, int index)
@@ -292,7 +292,7 @@ public sealed class Hpet : IMmioDevice, ISavedDevice<HpetState>, IDisposable
             if (!_hasDue)
                 _timer.Disarm();
             else
-                _timer.Arm(IsPeriodic ? Math.Max(_due, _owner._clock.Nanoseconds + ShortestWait) : _due);
+                _timer.Arm(Math.Max(_due, _notBefore));
         }
 
         private void OnTimer()
@@ -312,6 +312,7 @@ public sealed class Hpet : IMmioDevice, ISavedDevice<HpetState>, IDisposable
             _hasDue = false;
             if (IsPeriodic && _period != 0)
             {
+                _notBefore = now + ShortestWait;
                 ulong passed = (ulong)((now - _due) / NanosecondsPerTick / (long)Math.Min(_period, long.MaxValue / 100)) + 1;
                 _comparator = (_comparator + (passed * _period)) & Mask;
                 ulong step = passed * _period;

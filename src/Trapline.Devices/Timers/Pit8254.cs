@@ -14,7 +14,7 @@ public sealed class Pit8254 : ByteWidePorts, ISavedDevice<Pit8254State>, IDispos
     /// <summary>The PC's oscillator, 105/88 MHz.</summary>
     public const int Hertz = 1_193_182;
 
-    private const long ShortestWait = 50_000; // wakes the host no more often than this
+    private const long ShortestWait = 50_000; // from one interrupt to the next wake of the host
 
     private readonly Lock _lock = new();
     private readonly PitCounter[] _counters = [new(), new(), new()];
@@ -23,6 +23,7 @@ public sealed class Pit8254 : ByteWidePorts, ISavedDevice<Pit8254State>, IDispos
     private readonly InterruptLine _line;
     private readonly TickRate _rate = new(Hertz);
     private byte _portB;
+    private long _notBefore; // nanoseconds; the host is not woken earlier than this
 
     public Pit8254(IGuestClock clock, InterruptLine counter0)
     {
@@ -97,6 +98,7 @@ public sealed class Pit8254 : ByteWidePorts, ISavedDevice<Pit8254State>, IDispos
         {
             _line.Set(false);
             _line.Set(true);
+            _notBefore = _clock.Nanoseconds + ShortestWait;
         }
         if (!counter.IsPeriodic)
             _line.Set(counter.Output(now)); // the short low phases of modes 2 and 3 are seen only as edges
@@ -104,7 +106,7 @@ public sealed class Pit8254 : ByteWidePorts, ISavedDevice<Pit8254State>, IDispos
         if (next < 0)
             _timer.Disarm();
         else
-            _timer.Arm(Math.Max(_rate.Nanoseconds(next), _clock.Nanoseconds + ShortestWait));
+            _timer.Arm(Math.Max(_rate.Nanoseconds(next), _notBefore));
     }
 
     private void OnTimer()
