@@ -14,6 +14,17 @@ public static unsafe class Binders
     /// <summary>The binder of a mnemonic, or null: the instruction is undefined here.</summary>
     public static delegate*<ref OpBuilder, bool> For(Mnemonic mnemonic) => Table[(int)mnemonic];
 
+    /// <summary>The binder of an instruction. MOVSD and CMPSD name a string instruction and an SSE one each; their codes tell which.</summary>
+    public static delegate*<ref OpBuilder, bool> For(Code code) => code switch
+    {
+        Code.Movsd_xmm_xmmm64 or Code.Movsd_xmmm64_xmm => Table[MovsdSlot],
+        Code.Cmpsd_xmm_xmmm64_imm8 => Table[CmpsdSlot],
+        _ => Table[(int)code.Mnemonic()],
+    };
+
+    private const int MovsdSlot = MnemonicCount - 1;
+    private const int CmpsdSlot = MnemonicCount - 2;
+
     private static delegate*<ref OpBuilder, bool>[] Build()
     {
         var table = new delegate*<ref OpBuilder, bool>[MnemonicCount];
@@ -32,5 +43,11 @@ public static unsafe class Binders
 
         /// <summary>A binder fills the op and returns true; false means the form is undefined (#UD).</summary>
         public void Add(Mnemonic mnemonic, delegate*<ref OpBuilder, bool> bind) => _table[(int)mnemonic] = bind;
+
+        /// <summary>The SSE instruction MOVSD (the string instruction is added by its mnemonic).</summary>
+        public void AddScalarMovsd(delegate*<ref OpBuilder, bool> bind) => _table[MovsdSlot] = bind;
+
+        /// <summary>The SSE instruction CMPSD (the string instruction is added by its mnemonic).</summary>
+        public void AddScalarCmpsd(delegate*<ref OpBuilder, bool> bind) => _table[CmpsdSlot] = bind;
     }
 }

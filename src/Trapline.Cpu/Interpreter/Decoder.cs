@@ -67,7 +67,7 @@ public sealed unsafe class Decoder(CpuModel model)
             return true;
         }
         OpBuilder builder = new(instruction, op, mode, model);
-        delegate*<ref OpBuilder, bool> bind = Binders.For(instruction.Mnemonic);
+        delegate*<ref OpBuilder, bool> bind = Binders.For(instruction.Code);
         if (bind == null || !bind(ref builder) || op->Run == null)
         {
             op->Run = &RaiseUndefined;

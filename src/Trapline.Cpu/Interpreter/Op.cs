@@ -82,6 +82,8 @@ public enum OpFlags : byte
     Wide = 16,
     /// <summary>The r/m operand is in memory.</summary>
     Memory = 32,
+    /// <summary>The memory operand fits <see cref="Flat64"/>: for handlers that choose the address form at run time.</summary>
+    Flat = 64,
 }
 
 /// <summary>What a handler returns. Anything but <see cref="Next"/> leaves the block.</summary>
