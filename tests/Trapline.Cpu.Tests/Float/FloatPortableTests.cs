@@ -6,7 +6,7 @@ namespace Trapline.Cpu.Tests.Float;
 /// <summary>What needs no host to compare with: fast paths against their soft twins, approximations against their bound.</summary>
 public class FloatPortableTests
 {
-    private const int Cases = 200_000;
+    private const int Cases = 40_000;
 
     /// <summary>The status under which the front doors may use host arithmetic.</summary>
     private const uint Quiet = FloatStatus.DefaultMxcsr | (uint)FloatExceptions.Precision;

@@ -245,6 +245,54 @@ public static class SoftFloat
         yield return Op(1039, "fcom m32", (in FloatRequest r, ref FloatStatus s) => Relation(F80.Compare(A(r), F80.OperandF32((uint)r.CLow, ref s), true, ref s)), OperandKind.ExtendedAndSingle);
     }
 
+    /// <summary>The functions chips compute approximately.</summary>
+    public static readonly IReadOnlyList<FloatOperation> Transcendental =
+    [
+        new(1050, "f2xm1", OperandKind.Extended, (in FloatRequest r, ref FloatStatus s) => X(r, F80.TwoToXMinus1(A(r), ref s), s)),
+        new(1051, "fyl2x", OperandKind.Extended, (in FloatRequest r, ref FloatStatus s) => Popped(r, F80.YLog2X(A(r), B(r), ref s), s)),
+        new(1052, "fyl2xp1", OperandKind.Extended, (in FloatRequest r, ref FloatStatus s) => Popped(r, F80.YLog2XPlus1(A(r), B(r), ref s), s)),
+        new(1053, "fptan", OperandKind.Extended, (in FloatRequest r, ref FloatStatus s) =>
+        {
+            F80 tangent = F80.Tangent(A(r), out bool outOfRange, ref s);
+            return Pushed(r, tangent, tangent.IsNaN ? tangent : F80.One, outOfRange, s);
+        }),
+        new(1054, "fpatan", OperandKind.Extended, (in FloatRequest r, ref FloatStatus s) => Popped(r, F80.ArcTangent(A(r), B(r), ref s), s)),
+        new(1055, "fsin", OperandKind.Extended, (in FloatRequest r, ref FloatStatus s) =>
+        {
+            SoftOutcome o = X(r, F80.Sine(A(r), out bool outOfRange, ref s), s);
+            return o with { Condition = o.Condition | (outOfRange ? 0x400u : 0), ConditionMask = 0x600 };
+        }),
+        new(1056, "fcos", OperandKind.Extended, (in FloatRequest r, ref FloatStatus s) =>
+        {
+            SoftOutcome o = X(r, F80.Cosine(A(r), out bool outOfRange, ref s), s);
+            return o with { Condition = o.Condition | (outOfRange ? 0x400u : 0), ConditionMask = 0x600 };
+        }),
+        new(1057, "fsincos", OperandKind.Extended, (in FloatRequest r, ref FloatStatus s) =>
+        {
+            F80 sine = F80.SineCosine(A(r), out F80 cosine, out bool outOfRange, ref s);
+            return Pushed(r, sine, cosine, outOfRange, s);
+        }),
+    ];
+
+    /// <summary>The result replaces ST(1) and ST(0) is popped, unless an unmasked exception stops the instruction.</summary>
+    private static SoftOutcome Popped(in FloatRequest r, F80 value, in FloatStatus s)
+    {
+        SoftOutcome o = X(r, value, s);
+        if ((s.Unmasked & FloatExceptions.PreComputation) != 0)
+            o.Second = B(r);
+        return o;
+    }
+
+    private static SoftOutcome Pushed(in FloatRequest r, F80 under, F80 top, bool outOfRange, in FloatStatus s)
+    {
+        bool stopped = outOfRange || (s.Unmasked & FloatExceptions.PreComputation) != 0;
+        SoftOutcome o = X(r, stopped ? A(r) : top, s);
+        o.Second = stopped ? B(r) : under;
+        o.Condition |= outOfRange ? 0x400u : 0;
+        o.ConditionMask = 0x600;
+        return o;
+    }
+
     /// <summary>A load that does not happen when an exception is unmasked: the helper freed ST(0), b is next.</summary>
     private static SoftOutcome Load(in FloatRequest r, F80 value, in FloatStatus s)
     {
