@@ -226,6 +226,31 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         InterruptsMayBeDeliverable();
     }
 
+    /// <summary>Runs one instruction and leaves a fault undelivered, for oracles that compare instruction by instruction.</summary>
+    /// <returns>False: the instruction faulted, state is as before it, and <paramref name="fault"/> says how.</returns>
+    internal bool Step(out PendingFault fault)
+    {
+        CpuState* s = State;
+        _ownerThread = Environment.CurrentManagedThreadId;
+        _holdFaults = true;
+        fault = default;
+        Block* block = FindBlock(s->Mode | BlockMode.Single);
+        int status = Status.Fault;
+        if (block != null)
+        {
+            Op* op = Block.Ops(block);
+            status = op->Run(this, s, op);
+            if (status == Status.Next)
+                status = op[1].Run(this, s, op + 1);
+        }
+        _holdFaults = false;
+        if (status == Status.Fault)
+            fault = _fault;
+        return status != Status.Fault;
+    }
+
+    private bool _holdFaults;
+
     /// <summary>Set by instructions that deliver an event themselves (INT n, task switch): TF's trap of the old context is gone.</summary>
     internal bool _trapSuppressed;
 
@@ -249,6 +274,8 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
     /// <summary>Delivers the pending fault; double and triple faults by SDM Vol. 3, table 6-5.</summary>
     internal void Deliver()
     {
+        if (_holdFaults)
+            return;
         _exceptions++;
         while (DeliverFault(_fault) == Status.Fault)
         {

@@ -1,0 +1,63 @@
+using System.Diagnostics;
+using Iced.Intel;
+
+namespace Trapline.Fuzz;
+
+/// <summary>What a fuzzing run found.</summary>
+public sealed record FuzzReport(long Cases, IReadOnlyDictionary<string, int> Divergences, IReadOnlyList<string> Examples);
+
+/// <summary>Runs random cases on the host CPU and on the engine and compares everything.</summary>
+public static unsafe class CpuFuzzer
+{
+    /// <param name="seconds">Stop after this long; 0: by <paramref name="maxCases"/> alone.</param>
+    /// <param name="maxExamples">Stop once this many divergences have been written down; 0: go on.</param>
+    public static FuzzReport Run(ulong seed, double seconds, long maxCases, string filter, int maxExamples, int perMnemonic, Action<long>? progress = null)
+    {
+        using NativeOracle oracle = new();
+        using EngineUnderTest engine = new();
+        CaseGenerator[] generators = [new(64, filter), new(32, filter)];
+        Instruction[] instructions = new Instruction[NativeOracle.MaxCases];
+        Dictionary<string, int> divergences = [];
+        List<string> examples = [];
+        NativeState* result = (NativeState*)System.Runtime.InteropServices.NativeMemory.AllocZeroed((nuint)sizeof(NativeState));
+        Stopwatch watch = Stopwatch.StartNew();
+        long cases = 0;
+        ulong batchSeed = seed;
+        try
+        {
+            while (cases < maxCases && (seconds == 0 || watch.Elapsed.TotalSeconds < seconds))
+            {
+                // Each batch has a seed of its own: a failure replays from it alone.
+                RandomSource random = new(batchSeed);
+                for (int i = 0; i < NativeOracle.MaxCases; i++)
+                {
+                    CaseGenerator generator = generators[random.OneIn(4) && generators[1].Forms > 0 ? 1 : 0];
+                    instructions[i] = generator.Next(random, oracle.Tests + i);
+                }
+                oracle.Run(NativeOracle.MaxCases);
+                for (int i = 0; i < NativeOracle.MaxCases; i++)
+                {
+                    NativeTest* test = oracle.Tests + i;
+                    engine.Run(test, result, out uint vector, out uint errorCode, out ulong address);
+                    string? difference = Comparison.Difference(instructions[i], test, result, vector, errorCode, address);
+                    if (difference == null)
+                        continue;
+                    string name = instructions[i].Mnemonic.ToString();
+                    int seen = divergences[name] = divergences.GetValueOrDefault(name) + 1;
+                    if (seen <= perMnemonic)
+                        examples.Add($"--seed {batchSeed} case {i}: {Comparison.Describe(instructions[i], test)}{difference}");
+                    if (maxExamples > 0 && examples.Count >= maxExamples)
+                        return new FuzzReport(cases + i, divergences, examples);
+                }
+                cases += NativeOracle.MaxCases;
+                batchSeed++;
+                progress?.Invoke(cases);
+            }
+        }
+        finally
+        {
+            System.Runtime.InteropServices.NativeMemory.Free(result);
+        }
+        return new FuzzReport(cases, divergences, examples);
+    }
+}

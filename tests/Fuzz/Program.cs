@@ -1,0 +1,57 @@
+using System.Globalization;
+using Trapline.Fuzz;
+
+// ./dev fuzz cpu [--seconds N] [--cases N] [--seed S] [--only MNEMONIC,…] [--survey]
+if (args.Length == 0 || args[0] != "cpu")
+{
+    Console.Error.WriteLine("usage: fuzz cpu [--seconds N] [--cases N] [--seed S] [--only MNEMONIC,...] [--survey]");
+    Console.Error.WriteLine("  runs random instructions on the host CPU and on the interpreter and compares all state");
+    Console.Error.WriteLine("  --survey   go on after divergences and count them by mnemonic");
+    return 2;
+}
+if (NativeOracle.Unavailable is { } reason)
+{
+    Console.Error.WriteLine($"fuzz: {reason}");
+    return 2;
+}
+double seconds = 0;
+long cases = long.MaxValue;
+ulong seed = (ulong)Environment.TickCount64;
+string only = "";
+bool survey = false;
+for (int i = 1; i < args.Length; i++)
+{
+    string value = i + 1 < args.Length ? args[i + 1] : "";
+    bool ok = args[i] switch
+    {
+        "--seconds" => double.TryParse(value, CultureInfo.InvariantCulture, out seconds),
+        "--cases" => long.TryParse(value, out cases),
+        "--seed" => ulong.TryParse(value, out seed),
+        "--only" => (only = value).Length > 0,
+        "--survey" => survey = true,
+        _ => false,
+    };
+    if (!ok)
+    {
+        Console.Error.WriteLine($"fuzz: cannot use '{args[i]} {value}': see 'fuzz' without arguments");
+        return 2;
+    }
+    if (args[i] != "--survey")
+        i++;
+}
+if (seconds == 0 && cases == long.MaxValue)
+    seconds = 10;
+long shown = 0;
+FuzzReport report = CpuFuzzer.Run(seed, seconds, cases, only, survey ? 0 : 1, perMnemonic: 1, count =>
+{
+    if (count - shown < 1_000_000)
+        return;
+    shown = count;
+    Console.Error.WriteLine($"fuzz: {count:N0} cases");
+});
+foreach (string example in report.Examples)
+    Console.WriteLine(example);
+foreach ((string mnemonic, int count) in report.Divergences.OrderByDescending(d => d.Value))
+    Console.WriteLine($"{count,8} {mnemonic}");
+Console.WriteLine($"{report.Cases:N0} cases, {report.Divergences.Values.Sum():N0} divergences, first seed {seed}");
+return report.Divergences.Count == 0 ? 0 : 1;
