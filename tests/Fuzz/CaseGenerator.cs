@@ -114,13 +114,13 @@ public sealed unsafe class CaseGenerator(int bits, string filter)
     private void Extended(RandomSource random, byte* xsave)
     {
         new Span<byte>(xsave, NativeState.XsaveSize).Clear();
-        ushort control = random.Below(4) != 0 ? (ushort)0x37F : (ushort)(0x300 | random.Next() & 0x3F);
+        ushort control = random.Below(4) != 0 ? (ushort)0x37F : (ushort)(0x300 | (random.Next() & 0x3F));
         if (random.OneIn(3))
-            control = (ushort)((control & ~0xF00) | (random.Next() & 0xC00) | (new ulong[] { 0, 0x200, 0x300, 0x300 }[random.Below(4)]));
+            control = (ushort)((control & 0xF0FFu) | ((uint)random.Next() & 0xC00) | Precisions[random.Below(4)]);
         *(ushort*)xsave = (ushort)(control | 0x40);
         ushort status = (ushort)(random.Next() & 0x7F00);
         if (random.OneIn(4))
-            status |= (ushort)(random.Next() & 0x7F & ((control & 0x3F) | 0x40));
+            status |= (ushort)((uint)random.Next() & 0x7F & ((control & 0x3Fu) | 0x40));
         *(ushort*)(xsave + 2) = status;
         xsave[4] = random.OneIn(3) ? (byte)random.Next() : (byte)0xFF;
         for (int i = 0; i < 8; i++)
@@ -140,6 +140,8 @@ public sealed unsafe class CaseGenerator(int bits, string filter)
         }
         *(ulong*)(xsave + 512) = 7;
     }
+
+    private static readonly uint[] Precisions = [0, 0x200, 0x300, 0x300];
 
     private static void Float80(RandomSource random, byte* p)
     {

@@ -10,16 +10,21 @@ public sealed class InstructionGenerator
     private readonly ByteArrayCodeReader _reader;
     private readonly int _bits;
 
-    /// <param name="filter">Only mnemonics that start with this (no case); empty for all.</param>
+    /// <param name="filter">Mnemonics, separated by commas, each exact or ending in *; empty for all.</param>
     public InstructionGenerator(int bits, string filter)
     {
         _bits = bits;
         _reader = new ByteArrayCodeReader(_bytes);
         _codes = [.. Enum.GetValues<Code>().Where(c => InstructionScope.Includes(c, bits)
-            && (filter.Length == 0 || filter.Split(',').Any(f => c.Mnemonic().ToString().StartsWith(f, StringComparison.OrdinalIgnoreCase))))];
+            && (filter.Length == 0 || filter.Split(',').Any(f => Matches(c.Mnemonic().ToString(), f))))];
     }
 
     public int Forms => _codes.Length;
+
+    /// <summary>"add" is ADD alone; "add*" is everything that starts so.</summary>
+    private static bool Matches(string mnemonic, string pattern) => pattern.EndsWith('*')
+        ? mnemonic.StartsWith(pattern[..^1], StringComparison.OrdinalIgnoreCase)
+        : mnemonic.Equals(pattern, StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Writes an instruction to <paramref name="bytes"/> (16 bytes).</summary>
     public Instruction Next(RandomSource random, Span<byte> bytes)

@@ -13,7 +13,7 @@ public static class InstructionScope
         CpuidFeature.AES, CpuidFeature.PCLMULQDQ, CpuidFeature.SHA, CpuidFeature.AVX, CpuidFeature.AVX2, CpuidFeature.FMA, CpuidFeature.F16C,
         CpuidFeature.BMI1, CpuidFeature.BMI2, CpuidFeature.ADX, CpuidFeature.MOVBE, CpuidFeature.POPCNT, CpuidFeature.LZCNT,
         CpuidFeature.VAES, CpuidFeature.VPCLMULQDQ, CpuidFeature.CLFSH, CpuidFeature.CLFLUSHOPT, CpuidFeature.PREFETCHW, CpuidFeature.MULTIBYTENOP,
-        CpuidFeature.PAUSE, CpuidFeature.SMAP, CpuidFeature.CPUID, CpuidFeature.INTEL8087, CpuidFeature.FPU387SL_ONLY, CpuidFeature.FXSR,
+        CpuidFeature.PAUSE, CpuidFeature.SMAP, CpuidFeature.CPUID, CpuidFeature.FPU387SL_ONLY, CpuidFeature.FXSR,
     ];
 
     /// <summary>Left out: results that depend on the machine, the kernel or the maker rather than on the instruction.</summary>
@@ -47,7 +47,7 @@ public static class InstructionScope
             return false;
         string name = code.ToString();
         // Segment registers and far pointers; near branches whose operand-size prefix the makers treat differently.
-        return !name.Contains("Sreg") && !name.Contains("_FS") && !name.Contains("_GS") && !name.Contains("m16_1") && !name.Contains("ptr16")
+        return !name.Contains("Sreg") && !name.Contains("_FS") && !name.Contains("_GS") && !name.Contains("m161") && !name.Contains("m163") && !name.Contains("m166") && !name.Contains("ptr16")
             && !IsSegmentPush(code) && !(bits == 64 && code.FlowControl() != FlowControl.Next && name.Contains("16"));
     }
 

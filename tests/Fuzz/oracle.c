@@ -135,6 +135,8 @@ int main(int argc, char **argv)
     int signals[] = { SIGUSR1, SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE };
     for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
         sigaction(signals[i], &action, 0);
+    /* Compatibility mode needs real data segments; 64-bit code does not look at them. */
+    __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(0x2b));
     char c;
     while (read(0, &c, 1) == 1) {
         current = 0;

@@ -48,7 +48,7 @@ public unsafe ref struct OpBuilder
         if (register is >= Register.AH and <= Register.BH)
             return (ushort)((register - Register.AH) * 8 + 1);
         if (register.IsGPR())
-            return (ushort)(register.GetNumber() * 8); // SPL to DIL have numbers 4 to 7 in Iced
+            return (ushort)(register.GetFullRegister().GetNumber() * 8); // byte registers are numbered apart in Iced
         if (register.IsXMM() || register.IsYMM())
             return (ushort)(YmmOffset + register.GetNumber() * 32);
         if (register.IsMM())

@@ -106,7 +106,8 @@ public static unsafe class Move
         bool fromByte = SourceSize(ref b) == 1;
         b.Op->Run = (b.RegisterSize(0), fromByte) switch
         {
-            (2, _) => Extension<ZeroExtend, W16, W8>(ref b),
+            (2, true) => Extension<ZeroExtend, W16, W8>(ref b),
+            (2, false) => Extension<ZeroExtend, W16, W16>(ref b),
             (4, true) => Extension<ZeroExtend, W32, W8>(ref b),
             (4, false) => Extension<ZeroExtend, W32, W16>(ref b),
             (_, true) => Extension<ZeroExtend, W64, W8>(ref b),

@@ -1,0 +1,23 @@
+using Trapline.Fuzz;
+
+namespace Engines.Differential;
+
+/// <summary>A fixed slice of the fuzzer: the interpreter against the host CPU, every register, flag and byte.</summary>
+public class HostCpuTests
+{
+    [HostCpuTheory]
+    [InlineData(1)]
+    [InlineData(100_000)]
+    [InlineData(200_000)]
+    public void InterpreterAgreesWithTheHost(ulong seed)
+    {
+        FuzzReport report = CpuFuzzer.Run(seed, seconds: 0, maxCases: 60_000, filter: "", maxExamples: 5, perMnemonic: 1);
+        Assert.True(report.Divergences.Count == 0, string.Join('\n', report.Examples));
+        Assert.True(report.Cases >= 60_000);
+    }
+
+    private sealed class HostCpuTheoryAttribute : TheoryAttribute
+    {
+        public HostCpuTheoryAttribute() => Skip = NativeOracle.Unavailable;
+    }
+}
