@@ -42,4 +42,14 @@ public static class MachineConstants
     public const ushort DebugConsolePort = 0xE9;
     public const ushort DebugExitPort = 0xF4;
     public const ushort ResetPort = 0xCF9;
+    public const byte ResetValue = 6;
+
+    /// <summary>SLP_TYP of S5, as the DSDT says.</summary>
+    public const int PowerOffSleepType = 0;
+
+    /// <summary>First I/O APIC input of PCI's INTx, and how many there are.</summary>
+    public const int FirstPciInput = 16, PciInputs = 4;
+
+    /// <summary>The I/O APIC input of pin INTA (0) to INTD (3) of a slot on bus 0; the DSDT's _PRT says the same.</summary>
+    public static int PciInterruptInput(int slot, int pin) => FirstPciInput + ((slot + pin) % PciInputs);
 }
