@@ -1,4 +1,5 @@
 using Trapline.Core;
+using Trapline.Cpu;
 using Trapline.Memory;
 using Trapline.X86;
 
@@ -21,7 +22,7 @@ public static class Engines
     /// <exception cref="BadInputException">No engine has this name.</exception>
     public static EngineFactory Find(string name) => name switch
     {
-        "interpreter" => throw new BadInputException("engine 'interpreter' is not built yet"),
+        "interpreter" => parts => new SoftwareVcpu(parts.Index, parts.Memory, parts.Model, parts.Io, parts.Interrupts),
         _ => throw new BadInputException($"unknown engine '{name}': use one of {string.Join(", ", Names)}"),
     };
 }

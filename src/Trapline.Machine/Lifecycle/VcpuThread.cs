@@ -34,11 +34,11 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     private bool _started;
     private long _haltedNanoseconds, _haltedSince, _halts;
 
-    public VcpuThread(int index, IVcpuEngine engine, IVcpuHost host, MachineTrace trace, string machineName)
+    public VcpuThread(int index, IVcpuEngine engine, IVcpuHost host, MachineTrace trace)
     {
         (Index, _engine, _host, _trace) = (index, engine, host, trace);
         // Engines recurse little, but a guest's work must never meet a small stack.
-        _thread = new Thread(Live, 4 << 20) { IsBackground = true, Name = $"{machineName} vcpu{index}" };
+        _thread = new Thread(Live, 4 << 20) { IsBackground = true, Name = $"vcpu{index}" };
     }
 
     public int Index { get; }

@@ -27,10 +27,11 @@ public sealed class GuestClock : IGuestClock, IDisposable
     private volatile bool _running;
     private volatile bool _disposed;
 
-    /// <summary>A clock that stands at zero until <see cref="Run"/>.</summary>
-    public GuestClock(string name = "machine")
+    /// <summary>A clock that stands at a moment, zero for a new machine, until <see cref="Run"/>.</summary>
+    public GuestClock(long startAt = 0)
     {
-        _thread = new Thread(ServeTimers) { IsBackground = true, Name = name + " timers" };
+        _standing = startAt;
+        _thread = new Thread(ServeTimers) { IsBackground = true, Name = "machine timers" };
         _thread.Start();
     }
 

@@ -1,0 +1,29 @@
+using Trapline.Core;
+
+namespace Trapline.Machine;
+
+/// <summary>The machine's ends of the back ends; they outlive the boards.</summary>
+internal sealed class BoardConsoles
+{
+    private readonly BackendSwitch?[] _serial;
+
+    /// <exception cref="BadInputException">There are more serial ports than a PC has.</exception>
+    public BoardConsoles(ConsoleSpecification specification)
+    {
+        if (specification.Serial.Count > ConsoleSpecification.MaximumSerialPorts)
+            throw new BadInputException($"{specification.Serial.Count} serial ports: a machine has at most {ConsoleSpecification.MaximumSerialPorts}");
+        _serial = [.. specification.Serial.Select(b => b is null ? null : new BackendSwitch(b))];
+        DebugConsole = specification.DebugConsole;
+    }
+
+    public IReadOnlyList<ICharacterBackend?> Serial => _serial;
+
+    public ICharacterBackend? DebugConsole { get; }
+
+    /// <summary>Takes the chips off; no input reaches them when this returns.</summary>
+    public void Unplug()
+    {
+        foreach (BackendSwitch? backend in _serial)
+            backend?.Unplug();
+    }
+}

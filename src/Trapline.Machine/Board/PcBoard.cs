@@ -1,0 +1,254 @@
+using System.ComponentModel;
+using Trapline.Core;
+using Trapline.Devices.Debug;
+using Trapline.Devices.Firmware;
+using Trapline.Devices.InterruptControllers;
+using Trapline.Devices.Ps2;
+using Trapline.Devices.Serial;
+using Trapline.Devices.Timers;
+using Trapline.Machine.Acpi;
+using Trapline.Machine.Boot;
+using Trapline.Memory;
+using Trapline.X86;
+
+namespace Trapline.Machine;
+
+/// <summary>The wiring of one PC, as a parts list: what is soldered where. A reset makes a new board.</summary>
+internal sealed class PcBoard : IDisposable
+{
+    private readonly MachineSpecification _specification;
+    private readonly BoardConsoles _consoles;
+    private readonly IBoardHost _host;
+    private readonly CpuModel _model;
+    private readonly PortBus _ports;
+    private readonly MmioBus _mmio;
+    private readonly InterruptWiring _interrupts;
+    private readonly AcpiPm _power;
+    private readonly List<IDisposable> _timed = [];
+
+    /// <param name="startAt">Guest time at which the board is switched on.</param>
+    /// <exception cref="BadInputException">The memory or the boot images cannot be used.</exception>
+    public PcBoard(MachineSpecification specification, BoardConsoles consoles, EngineFactory engines, CpuModel model, IBoardHost host, long startAt)
+    {
+        (_specification, _consoles, _host, _model) = (specification, consoles, host, model);
+        int vcpus = specification.Cpu.Count;
+        Layout = MemoryLayout.For(specification.MemoryBytes);
+        Memory = Allocate(Layout);
+        Clock = new GuestClock(startAt);
+        try
+        {
+            Trace = new MachineTrace(specification.Diagnostics.Trace, specification.Diagnostics.TraceWriter, Clock);
+            _ports = new PortBus(vcpus);
+            _mmio = new MmioBus(vcpus);
+            _interrupts = new InterruptWiring(vcpus, Clock, ApicOptions(model));
+            _timed.AddRange(_interrupts.LocalApics);
+
+            AddInterruptControllers();
+            (Pit8254 timer, RtcCmos cmos) = AddClocks();
+            _power = AddPowerManagement();
+            AddKeyboardController();
+            AddSerialPorts();
+            FwCfg configuration = AddFirmwareConfiguration();
+            AddDebugDevices();
+            FirmwareData.Describe(cmos, configuration, Layout, vcpus);
+
+            MachineMsrs[] msrs = [.. Enumerable.Range(0, vcpus).Select(_ => new MachineMsrs(model.PhysicalAddressBits, model.Has(Feature.Monitor)))];
+            Seam = new IoSeam(_ports, _mmio, _interrupts.LocalApics, msrs, Clock, Trace, specification.Diagnostics.TimeExits);
+            Vcpus = AddProcessors(engines);
+            Boot();
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    public MemoryLayout Layout { get; }
+
+    public GuestMemory Memory { get; }
+
+    public GuestClock Clock { get; }
+
+    public MachineTrace Trace { get; }
+
+    public IoSeam Seam { get; }
+
+    public IReadOnlyList<VcpuThread> Vcpus { get; private set; } = [];
+
+    /// <summary>How the kernel was started, for people.</summary>
+    public string BootProtocol { get; private set; } = "none";
+
+    public void PressPowerButton() => _power.PressPowerButton();
+
+    /// <summary>Asserts every vCPU's LINT1, which the MADT names as NMI.</summary>
+    public void SendNmi()
+    {
+        foreach (VcpuThread vcpu in Vcpus)
+            vcpu.NonMaskableInterrupt();
+    }
+
+    /// <summary>Ends the vCPUs, then whatever could still signal them, then memory.</summary>
+    public void Dispose()
+    {
+        foreach (VcpuThread vcpu in Vcpus)
+            vcpu.End();
+        foreach (VcpuThread vcpu in Vcpus)
+            vcpu.Join();
+        Clock.Dispose();
+        _consoles.Unplug();
+        foreach (IDisposable chip in _timed)
+            chip.Dispose();
+        foreach (VcpuThread vcpu in Vcpus)
+            vcpu.Dispose();
+        Memory.Dispose();
+    }
+
+    private static GuestMemory Allocate(MemoryLayout layout)
+    {
+        try
+        {
+            return new GuestMemory(layout.Regions);
+        }
+        catch (Win32Exception refusal)
+        {
+            throw new BadInputException($"the host refused {layout.MemoryBytes >> 20} MiB of memory ({refusal.Message}): give the machine less");
+        }
+    }
+
+    private static LocalApicOptions ApicOptions(CpuModel model) => new(
+        PhysicalAddressBits: model.PhysicalAddressBits,
+        X2Apic: model.Has(Feature.X2Apic),
+        TscDeadline: model.Has(Feature.TscDeadline),
+        TimerHz: MachineConstants.TscHertz);
+
+    private void AddInterruptControllers()
+    {
+        _ports.Add("PIC 1", _interrupts.Pic.MasterPorts, 0x20, 2);
+        _ports.Add("PIC 2", _interrupts.Pic.SlavePorts, 0xA0, 2);
+        _ports.Add("ELCR", _interrupts.Pic.EdgeLevelPorts, 0x4D0, 2);
+        _mmio.Add("I/O APIC", _interrupts.IoApic, MachineConstants.IoApicBase, 0x1000);
+    }
+
+    private (Pit8254 Timer, RtcCmos Cmos) AddClocks()
+    {
+        // HPET's own inputs of the I/O APIC, beyond PCI's.
+        InterruptLine?[] routes = new InterruptLine?[MachineConstants.IoApicPins];
+        for (int pin = MachineConstants.FirstPciInput + MachineConstants.PciInputs; pin < routes.Length; pin++)
+            routes[pin] = _interrupts.IoApic.Line(pin);
+        Hpet hpet = Timed(new Hpet(Clock, _interrupts.Bus, _interrupts.Isa(0), _interrupts.Isa(8), routes));
+        Pit8254 pit = Timed(new Pit8254(Clock, hpet.LegacyTimerInput));
+        RtcCmos cmos = Timed(new RtcCmos(Clock, hpet.LegacyClockInput));
+        _mmio.Add("HPET", hpet, MachineConstants.HpetBase, 0x400);
+        _ports.Add("PIT", pit, 0x40, 4);
+        _ports.Add("port B", pit.PortB, 0x61, 1);
+        _ports.Add("CMOS", cmos, 0x70, 2);
+        return (pit, cmos);
+    }
+
+    private AcpiPm AddPowerManagement()
+    {
+        const ushort start = MachineConstants.PowerManagementBase;
+        AcpiPm power = Timed(new AcpiPm(Clock, _interrupts.Isa(MachineConstants.SciInterrupt), _host.SleepRequested));
+        _ports.Add("PM events", power.EventPorts, start, 4);
+        _ports.Add("PM control", power.ControlPorts, start + 4, 2);
+        _ports.Add("PM timer", power.TimerPorts, start + 8, 4);
+        _ports.Add("reset control", new ResetControl(_ => _host.ResetRequested("port 0xCF9")), MachineConstants.ResetPort, 1);
+        return power;
+    }
+
+    private void AddKeyboardController()
+    {
+        I8042 controller = new(_interrupts.Isa(1), _interrupts.Isa(12), () => _host.ResetRequested("the keyboard controller"));
+        _ports.Add("8042 data", controller.DataPort, 0x60, 1);
+        _ports.Add("8042 command", controller.CommandPort, 0x64, 1);
+        _ports.Add("port A", new SystemControlPortA(() => _host.ResetRequested("port 0x92")), 0x92, 1);
+    }
+
+    private void AddSerialPorts()
+    {
+        for (int i = 0; i < _consoles.Serial.Count; i++)
+        {
+            if (_consoles.Serial[i] is not { } backend)
+                continue;
+            (ushort port, int irq) = DsdtBuilder.SerialPorts[i];
+            _ports.Add($"COM{i + 1}", Timed(new Serial16550(Clock, _interrupts.Isa(irq), backend)), port, 8);
+        }
+    }
+
+    private FwCfg AddFirmwareConfiguration()
+    {
+        FwCfg configuration = new(Memory);
+        _ports.Add("fw_cfg", configuration, MachineConstants.FirmwareConfigurationPort, 12);
+        return configuration;
+    }
+
+    private void AddDebugDevices()
+    {
+        _ports.Add("POST code", new PostCode(), 0x80, 1);
+        if (_consoles.DebugConsole is { } console)
+            _ports.Add("debug console", new DebugConsole(console), MachineConstants.DebugConsolePort, 1);
+        if (_specification.End.PanicDevice)
+            _ports.Add("pvpanic", new PvPanic(events => Panic(events)), MachineConstants.PanicPort, 1);
+        if (_specification.Test.DebugExit)
+            _ports.Add("debug exit", new DebugExit(_host.DebugExitWritten), MachineConstants.DebugExitPort, 4);
+        if (_specification.Test.TestDevice)
+            AddTestDevice();
+    }
+
+    private void AddTestDevice()
+    {
+        // The suites number the lines as the I/O APIC's inputs; the first sixteen reach the 8259 pair too.
+        InterruptLine[] lines = [.. Enumerable.Range(0, MachineConstants.IoApicPins).Select(pin => pin < 16 && pin != 0 && pin != 2
+            ? _interrupts.Isa(pin)
+            : _interrupts.IoApic.Line(pin))];
+        TestDevice device = new(lines);
+        _ports.Add("test latch", device.LatchPorts, 0xE0, 4);
+        _ports.Add("test flush", device.FlushPorts, 0xE4, 4);
+        _ports.Add("test lines", device.LinePorts, 0x2000, MachineConstants.IoApicPins);
+        _mmio.Add("test memory", device.Memory, 0xFF00_0000, 0x1_0000);
+    }
+
+    private void Panic(PanicEvents events)
+    {
+        if ((events & PanicEvents.Panicked) != 0)
+            _host.PanicReported();
+    }
+
+    private List<VcpuThread> AddProcessors(EngineFactory engines)
+    {
+        List<VcpuThread> vcpus = [];
+        Vcpus = vcpus;
+        for (int i = 0; i < _specification.Cpu.Count; i++)
+        {
+            LocalApic apic = _interrupts.LocalApics[i];
+            IInterruptSource source = Trace.Wants(TraceKinds.Interrupts) ? new TracedInterrupts(i, apic, Trace) : apic;
+            VcpuThread vcpu = new(i, engines(new EngineParts(i, Memory, _model, Seam, source, Clock)), _host, Trace);
+            vcpus.Add(vcpu);
+            apic.Connect(vcpu);
+        }
+        return vcpus;
+    }
+
+    /// <summary>Does firmware's work: tables into memory, the kernel into memory, the boot processor at its first instruction.</summary>
+    private void Boot()
+    {
+        FirmwareFacts facts = new(Vcpus.Count, Layout, [.. _consoles.Serial.Select(s => s is not null)], _specification.End.PanicDevice);
+        foreach ((ulong address, byte[] table) in AcpiTables.Build(facts))
+            Memory.TryLoad(new Gpa(address), table);
+        if (_specification.Boot is not { } boot)
+            return;
+        BootTarget target = new(Memory, Layout, AcpiTables.RootPointer, _model.Has(Feature.Lm));
+        BootPlan plan = KernelLoader.Load(boot, target);
+        IVcpuEngine first = Vcpus[0].Engine;
+        first.Import(plan.Enter(first.Export()));
+        BootProtocol = plan.Protocol;
+        Trace.Lifecycle($"boot by {plan.Protocol}");
+    }
+
+    private T Timed<T>(T chip) where T : IDisposable
+    {
+        _timed.Add(chip);
+        return chip;
+    }
+}
