@@ -61,6 +61,24 @@ public static unsafe class Flags
         s->FlagCarry = (s->FlagCarry & 8) | cf | ((cf ^ (overflow & (1ul << 63))) >> 1);
     }
 
+    /// <summary>Changes OF alone.</summary>
+    public static void SetOverflow(CpuState* s, bool overflow)
+    {
+        ulong cf = s->FlagCarry & (1ul << 63);
+        s->FlagCarry = (s->FlagCarry & 8) | cf | ((cf >> 1) ^ (overflow ? 1ul << 62 : 0));
+    }
+
+    /// <summary>Changes CF and OF alone: the top bit of <paramref name="pair"/> is CF, the next is CF xor OF.</summary>
+    [MethodImpl(Inline)]
+    public static void SetCarryOverflow(CpuState* s, ulong pair) => s->FlagCarry = (s->FlagCarry & 8) | (pair & (3ul << 62));
+
+    /// <summary>Changes ZF alone.</summary>
+    public static void SetZero(CpuState* s, bool zero)
+    {
+        if (zero != (s->FlagResult == 0))
+            SetArithmetic(s, Arithmetic(s) ^ Rflags.Zf);
+    }
+
     /// <summary>After AND, OR, XOR, TEST: CF = OF = AF = 0. <paramref name="result"/> is sign-extended.</summary>
     [MethodImpl(Inline)]
     public static void SetLogic(CpuState* s, ulong result)

@@ -73,6 +73,9 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
     internal CpuModel Model => _model;
     internal IIoSeam Io => _io;
 
+    /// <summary>Held while an atomic operation wider than the host's runs: the same lock for every vCPU of a machine.</summary>
+    internal Lock WideAtomics => _memory.WideAtomics;
+
     public EngineCounters Counters => new(
         State->Instructions, Mmu.SecondLevelHits, Mmu.PageWalks, _pageFaults, _exceptions, _interruptsDelivered, _blocks.Decoded, _blocks.Invalidated);
 

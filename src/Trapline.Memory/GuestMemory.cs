@@ -83,6 +83,9 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
     /// <summary>The base of the backing store (HVA of offset 0).</summary>
     public byte* BackingBase => _backing.Base;
 
+    /// <summary>Makes operations wider than a host atomic (CMPXCHG16B) atomic among the software vCPUs that share this memory.</summary>
+    public Lock WideAtomics { get; } = new();
+
     /// <summary>One byte of <see cref="PageMarks"/> for each page of the backing store.</summary>
     public byte* Marks => _marks.Base;
 

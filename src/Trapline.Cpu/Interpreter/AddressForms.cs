@@ -7,6 +7,9 @@ public unsafe interface IAddress
 {
     /// <summary>False: a segment check failed and the fault is pending.</summary>
     static abstract bool Linear(SoftwareVcpu cpu, CpuState* s, Op* op, int size, bool write, out ulong linear);
+
+    /// <summary>The same, <paramref name="delta"/> bytes further on (bit strings).</summary>
+    static abstract bool LinearAt(SoftwareVcpu cpu, CpuState* s, Op* op, ulong delta, int size, bool write, out ulong linear);
 }
 
 /// <summary>64-bit code with 64-bit addressing: no limits; only FS and GS have bases.</summary>
@@ -16,6 +19,13 @@ public readonly unsafe struct Flat64 : IAddress
     public static bool Linear(SoftwareVcpu cpu, CpuState* s, Op* op, int size, bool write, out ulong linear)
     {
         linear = s->Gpr[op->Base] + (s->Gpr[op->Index] << op->Scale) + op->Disp + s->AddressBase[op->Segment];
+        return true;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool LinearAt(SoftwareVcpu cpu, CpuState* s, Op* op, ulong delta, int size, bool write, out ulong linear)
+    {
+        linear = s->Gpr[op->Base] + (s->Gpr[op->Index] << op->Scale) + op->Disp + s->AddressBase[op->Segment] + delta;
         return true;
     }
 }
@@ -30,6 +40,9 @@ public readonly unsafe struct Flat32 : IAddress
         // A flat 4 GiB segment still ends at its limit: an operand must not wrap (SDM Vol. 3, 5.3).
         return linear + (uint)size <= 0x1_0000_0000 || cpu.SegmentFault(op->Segment);
     }
+
+    public static bool LinearAt(SoftwareVcpu cpu, CpuState* s, Op* op, ulong delta, int size, bool write, out ulong linear) =>
+        General.LinearAt(cpu, s, op, delta, size, write, out linear);
 }
 
 /// <summary>Everything else: any address size, segment limits and types.</summary>
@@ -38,11 +51,17 @@ public readonly unsafe struct General : IAddress
     public static bool Linear(SoftwareVcpu cpu, CpuState* s, Op* op, int size, bool write, out ulong linear) =>
         cpu.SegmentLinear(op->Segment, Offset(s, op), size, write, out linear);
 
+    public static bool LinearAt(SoftwareVcpu cpu, CpuState* s, Op* op, ulong delta, int size, bool write, out ulong linear) =>
+        cpu.SegmentLinear(op->Segment, Truncate(Offset(s, op) + delta, op->AddressSize), size, write, out linear);
+
     /// <summary>The effective address (the offset within the segment): what LEA computes.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Offset(CpuState* s, Op* op)
     {
         ulong offset = s->Gpr[op->Base] + (s->Gpr[op->Index] << op->Scale) + op->Disp;
-        return op->AddressSize == 8 ? offset : op->AddressSize == 4 ? (uint)offset : (ushort)offset;
+        return Truncate(offset, op->AddressSize);
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Truncate(ulong offset, int addressSize) => addressSize == 8 ? offset : addressSize == 4 ? (uint)offset : (ushort)offset;
 }

@@ -30,9 +30,20 @@ public static unsafe class Binders
         var table = new delegate*<ref OpBuilder, bool>[MnemonicCount];
         Registry registry = new(table);
         Arithmetic.Register(registry);
+        Unary.Register(registry);
+        Shifts.Register(registry);
+        MultiplyDivide.Register(registry);
+        Bits.Register(registry);
+        ByteSwap.Register(registry);
+        Families.Convert.Register(registry);
+        FlagControl.Register(registry);
         Move.Register(registry);
+        Conditional.Register(registry);
+        Atomics.Register(registry);
+        Strings.Register(registry);
         Stack.Register(registry);
         Branch.Register(registry);
+        Hints.Register(registry);
         return table;
     }
 
