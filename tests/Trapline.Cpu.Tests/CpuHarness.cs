@@ -1,0 +1,138 @@
+using Trapline.Core;
+using Trapline.Cpu.Interpreter;
+using Trapline.Memory;
+using Trapline.X86;
+
+namespace Trapline.Cpu.Tests;
+
+/// <summary>Code size of the harness's vCPU. Paging is off, segments are flat, CPL is 0.</summary>
+public enum CodeSize
+{
+    Bits16 = 16,
+    Bits32 = 32,
+    Bits64 = 64,
+}
+
+/// <summary>
+/// Runs machine code on a bare <see cref="SoftwareVcpu"/>, instruction by instruction, without the machine or event delivery: a fault stops it
+/// and is looked at. 64-bit mode runs with LMA set and paging off, which no real processor allows and every instruction here takes for identity.
+/// </summary>
+public sealed unsafe class CpuHarness : IDisposable
+{
+    public const ulong CodeAddress = 0x8000;
+    public const ulong MemorySize = 4 << 20;
+
+    private readonly Decoder _decoder;
+    private readonly Op[] _ops = GC.AllocateArray<Op>(4, pinned: true);
+
+    public CpuHarness(CodeSize size = CodeSize.Bits64, CpuModel? model = null)
+    {
+        Size = size;
+        Memory = GuestMemory.Flat(MemorySize);
+        Cpu = new SoftwareVcpu(0, Memory, model ?? CpuModel.Max, new OpenBus(), new NoInterrupts());
+        _decoder = new Decoder(model ?? CpuModel.Max);
+        Reset();
+    }
+
+    public CodeSize Size { get; }
+    public GuestMemory Memory { get; }
+    public SoftwareVcpu Cpu { get; }
+    public CpuState* State => Cpu.State;
+
+    /// <summary>The fault that stopped the last <see cref="Run"/>; null if none.</summary>
+    public PendingFault? Fault { get; private set; }
+
+    /// <summary>Host address of guest memory.</summary>
+    public byte* At(ulong address) => Memory.BackingBase + address;
+
+    public void Reset()
+    {
+        CpuState* s = State;
+        *s = new CpuState { ReadTlb = s->ReadTlb, WriteTlb = s->WriteTlb };
+        s->Cr0 = Cr0.Pe | Cr0.Et | Cr0.Ne;
+        s->Cr4 = Cr4.OsFxsr | Cr4.OsXmmExcpt | Cr4.OsXsave | Cr4.Pae;
+        s->Xcr0 = 7;
+        s->Mxcsr = 0x1F80;
+        s->Fcw = 0x37F;
+        if (Size == CodeSize.Bits64)
+            s->Efer = Efer.Lme | Efer.Lma | Efer.Nxe | Efer.Sce;
+        uint big = Size switch { CodeSize.Bits16 => 0u, CodeSize.Bits32 => SegmentAttributes.Big, _ => SegmentAttributes.Long };
+        uint limit = Size == CodeSize.Bits16 ? 0xFFFFu : uint.MaxValue;
+        const uint Common = SegmentAttributes.Present | SegmentAttributes.NotSystem | SegmentAttributes.Writable | SegmentAttributes.Accessed;
+        for (int i = 0; i < 6; i++)
+        {
+            SegmentRegister* segment = &s->Es + i;
+            segment->Limit = limit;
+            segment->Attributes = Common | (i == SegmentIndex.Cs ? big | SegmentAttributes.Code : Size == CodeSize.Bits32 ? SegmentAttributes.Big : 0);
+            SoftwareVcpu.SegmentLoaded(segment);
+        }
+        Flags.Set(s, 2);
+        s->Gpr[4] = 0x7000;
+        s->Rip = CodeAddress;
+        Cpu.ModeChanged();
+        s->Attention = 0;
+    }
+
+    public void Load(ulong address, ReadOnlySpan<byte> bytes) => Memory.TryLoad(new Gpa(address), bytes);
+
+    /// <summary>Runs code from RIP to the end of <paramref name="code"/>, a fault, or <paramref name="steps"/> instructions.</summary>
+    /// <returns>Instructions completed; a REP that pauses counts each time.</returns>
+    public int Run(ReadOnlySpan<byte> code, int steps = 1_000_000)
+    {
+        ulong start = State->Rip, end = start + (ulong)code.Length;
+        Load(start, code);
+        Fault = null;
+        int done = 0;
+        while (State->Rip >= start && State->Rip < end && done < steps && Step())
+            done++;
+        return done;
+    }
+
+    /// <summary>Runs one instruction. False: it faulted, and RIP is still at it.</summary>
+    public bool Step()
+    {
+        CpuState* s = State;
+        fixed (Op* ops = _ops)
+        {
+            int count = _decoder.DecodeRun(At(s->Rip), 15, s->Rip, s->Mode, 1, ops, out _, out _);
+            Assert.Equal(1, count);
+            int status = ops->Run(Cpu, s, ops);
+            if (status == Status.Next)
+                s->Rip = ops->NextRip;
+            if (status != Status.Fault)
+                return true;
+            Fault = Cpu.PendingFault;
+            return false;
+        }
+    }
+
+    public void Dispose()
+    {
+        Cpu.Dispose();
+        Memory.Dispose();
+    }
+
+    private sealed class OpenBus : IIoSeam
+    {
+        public uint PortIn(int vcpu, ushort port, int size) => uint.MaxValue;
+        public void PortOut(int vcpu, ushort port, int size, uint value) { }
+        public ulong MmioRead(int vcpu, Gpa address, int size) => ulong.MaxValue;
+        public void MmioWrite(int vcpu, Gpa address, int size, ulong value) { }
+        public bool ReadMsr(int vcpu, uint index, out ulong value)
+        {
+            value = 0;
+            return false;
+        }
+        public bool WriteMsr(int vcpu, uint index, ulong value) => false;
+        public byte ReadCr8(int vcpu) => 0;
+        public void WriteCr8(int vcpu, byte value) { }
+        public bool Hypercall(int vcpu, Span<ulong> registers) => false;
+        public ulong TimeStampCounter => 0;
+    }
+
+    private sealed class NoInterrupts : IInterruptSource
+    {
+        public bool Pending => false;
+        public int Acknowledge() => -1;
+    }
+}
