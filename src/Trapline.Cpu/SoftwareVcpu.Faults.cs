@@ -17,9 +17,6 @@ public sealed unsafe partial class SoftwareVcpu
 {
     private PendingFault _fault;
 
-    /// <summary>What the last handler that returned <see cref="Status.Fault"/> left pending.</summary>
-    internal PendingFault PendingFault => _fault;
-
     /// <summary>Makes an exception without error code pending. Returns <see cref="Status.Fault"/>, for handlers to return in turn.</summary>
     internal int Fault(byte vector)
     {

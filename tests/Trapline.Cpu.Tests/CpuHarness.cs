@@ -1,5 +1,4 @@
 using Trapline.Core;
-using Trapline.Cpu.Interpreter;
 using Trapline.Memory;
 using Trapline.X86;
 
@@ -22,15 +21,11 @@ public sealed unsafe class CpuHarness : IDisposable
     public const ulong CodeAddress = 0x8000;
     public const ulong MemorySize = 4 << 20;
 
-    private readonly Decoder _decoder;
-    private readonly Op[] _ops = GC.AllocateArray<Op>(4, pinned: true);
-
     public CpuHarness(CodeSize size = CodeSize.Bits64, CpuModel? model = null)
     {
         Size = size;
         Memory = GuestMemory.Flat(MemorySize);
         Cpu = new SoftwareVcpu(0, Memory, model ?? CpuModel.Max, new OpenBus(), new NoInterrupts());
-        _decoder = new Decoder(model ?? CpuModel.Max);
         Reset();
     }
 
@@ -91,19 +86,9 @@ public sealed unsafe class CpuHarness : IDisposable
     /// <summary>Runs one instruction. False: it faulted, and RIP is still at it.</summary>
     public bool Step()
     {
-        CpuState* s = State;
-        fixed (Op* ops = _ops)
-        {
-            int count = _decoder.DecodeRun(At(s->Rip), 15, s->Rip, s->Mode, 1, ops, out _, out _);
-            Assert.Equal(1, count);
-            int status = ops->Run(Cpu, s, ops);
-            if (status == Status.Next)
-                s->Rip = ops->NextRip;
-            if (status != Status.Fault)
-                return true;
-            Fault = Cpu.PendingFault;
-            return false;
-        }
+        bool done = Cpu.Step(out PendingFault fault);
+        Fault = done ? null : fault;
+        return done;
     }
 
     public void Dispose()
