@@ -12,8 +12,8 @@ public struct TlbEntry
     /// <summary>Guest-physical address of the page's first byte.</summary>
     public ulong Frame;
 
-    /// <summary>PCID in bits 0-11; VPID or ASID will be bits 12-27.</summary>
-    public uint Tag;
+    /// <summary>PCID in bits 0-11, VPID or ASID (0 now) in 12-27, and in the upper half the PCID's generation: raising it drops them all.</summary>
+    public ulong Tag;
 
     public TlbRights Rights;
     public byte ProtectionKey;
@@ -41,6 +41,7 @@ public sealed unsafe class TaggedTlb : IDisposable
     private readonly TlbEntry* _entries;
     private readonly Level[] _levels;
     private readonly int _count;
+    private readonly uint[] _generations = new uint[4096];
     private uint _clock;
 
     private readonly record struct Level(int Shift, int Sets, int First);
@@ -52,9 +53,13 @@ public sealed unsafe class TaggedTlb : IDisposable
         _entries = (TlbEntry*)NativeMemory.AllocZeroed((nuint)_count, (nuint)sizeof(TlbEntry));
     }
 
-    /// <summary>Finds the translation of <paramref name="linear"/> under <paramref name="tag"/>; null if it is not cached.</summary>
-    public TlbEntry* Find(ulong linear, uint tag, out int shift)
+    /// <summary>The tag under which a PCID's translations are cached now.</summary>
+    public ulong TagOf(uint pcid) => pcid | (ulong)_generations[pcid] << 32;
+
+    /// <summary>Finds the translation of <paramref name="linear"/> under <paramref name="pcid"/>; null if it is not cached.</summary>
+    public TlbEntry* Find(ulong linear, uint pcid, out int shift)
     {
+        ulong tag = TagOf(pcid);
         foreach (ref readonly Level level in _levels.AsSpan())
         {
             ulong page = linear >> level.Shift;
@@ -70,8 +75,9 @@ public sealed unsafe class TaggedTlb : IDisposable
         return null;
     }
 
-    public TlbEntry* Insert(ulong linear, int shift, in TlbEntry entry)
+    public TlbEntry* Insert(ulong linear, uint pcid, int shift, in TlbEntry entry)
     {
+        ulong tag = TagOf(pcid);
         foreach (ref readonly Level level in _levels.AsSpan())
         {
             if (level.Shift != shift)
@@ -80,13 +86,14 @@ public sealed unsafe class TaggedTlb : IDisposable
             TlbEntry* set = _entries + level.First + (int)(page & (uint)(level.Sets - 1)) * Ways;
             TlbEntry* victim = set + (_clock++ & (Ways - 1));
             for (int way = 0; way < Ways; way++)
-                if (set[way].Page == 0 || (set[way].Page == page + 1 && set[way].Tag == entry.Tag))
+                if (set[way].Page == 0 || (set[way].Page == page + 1 && set[way].Tag == tag))
                 {
                     victim = set + way;
                     break;
                 }
             *victim = entry;
             victim->Page = page + 1;
+            victim->Tag = tag;
             return victim;
         }
         return null;
@@ -103,17 +110,13 @@ public sealed unsafe class TaggedTlb : IDisposable
                 _entries[i].Page = 0;
     }
 
-    /// <summary>Drops one tag's non-global entries.</summary>
-    public void FlushTag(uint tag)
-    {
-        for (int i = 0; i < _count; i++)
-            if (_entries[i].Tag == tag && (_entries[i].Rights & TlbRights.Global) == 0)
-                _entries[i].Page = 0;
-    }
+    /// <summary>Drops one PCID's non-global entries, in constant time.</summary>
+    public void FlushPcid(uint pcid) => _generations[pcid]++;
 
-    /// <summary>Drops what maps one address under one tag (and global entries if asked). True if a large page was among it.</summary>
-    public bool FlushPage(ulong linear, uint tag, bool global)
+    /// <summary>Drops what maps one address under one PCID (and global entries if asked). True if a large page was among it.</summary>
+    public bool FlushPage(ulong linear, uint pcid, bool global)
     {
+        ulong tag = TagOf(pcid);
         bool large = false;
         foreach (ref readonly Level level in _levels.AsSpan())
         {

@@ -34,8 +34,8 @@ public sealed unsafe class VcpuMmu : IDisposable
             errorCode = 0;
             return true;
         }
-        uint tag = Pcid;
-        TlbEntry* cached = _tagged.Find(linear, tag, out int shift);
+        uint pcid = Pcid;
+        TlbEntry* cached = _tagged.Find(linear, pcid, out int shift);
         if (cached != null)
         {
             bool needsDirty = (access & Access.Write) != 0 && (cached->Rights & TlbRights.Dirty) == 0;
@@ -47,7 +47,7 @@ public sealed unsafe class VcpuMmu : IDisposable
                 return true;
             }
             // A fault invalidates the translation that caused it (SDM Vol. 3, 4.10.4.1): the tables decide again.
-            _tagged.FlushPage(linear, tag, global: true);
+            _tagged.FlushPage(linear, pcid, global: true);
         }
         PageWalks++;
         if (!Walker.Walk(linear, access, out TlbEntry entry, out shift, out errorCode))
@@ -55,8 +55,7 @@ public sealed unsafe class VcpuMmu : IDisposable
             gpa = 0;
             return false;
         }
-        entry.Tag = tag;
-        _tagged.Insert(linear, shift, entry);
+        _tagged.Insert(linear, pcid, shift, entry);
         gpa = entry.Frame | (linear & ((1ul << shift) - 1));
         return true;
     }
@@ -100,7 +99,7 @@ public sealed unsafe class VcpuMmu : IDisposable
 
     public void FlushPcid(uint pcid)
     {
-        _tagged.FlushTag(pcid);
+        _tagged.FlushPcid(pcid);
         RightsChanged();
     }
 
@@ -108,7 +107,7 @@ public sealed unsafe class VcpuMmu : IDisposable
     public void RootChanged(bool keep)
     {
         if (!keep)
-            _tagged.FlushTag(Pcid);
+            _tagged.FlushPcid(Pcid);
         RightsChanged();
     }
 
