@@ -63,7 +63,7 @@ internal static class CommandLine
         HelpOption help = root.Options.OfType<HelpOption>().Single();
         ExtendedHelp extended = new((HelpAction)help.Action!, run, RunExamples + ExitCodes.Help);
         help.Action = extended;
-        root.Action = extended;
+        root.SetAction(extended.Invoke);
         root.Options.OfType<VersionOption>().Single().Action = new PrintVersion(output);
         return root;
     }

@@ -1,0 +1,82 @@
+using System.Text;
+using Trapline;
+
+namespace Guest.Tests;
+
+/// <summary>Commands in the booted guest: arguments, streams and statuses exactly as they were given.</summary>
+[Collection("guests")]
+public sealed class CommandTests(DefaultGuestFixture guest) : IClassFixture<DefaultGuestFixture>
+{
+    [GuestFact]
+    public async Task TheKernelIsDebians()
+    {
+        Ran ran = await guest.RunAsync("uname", "-a");
+        Assert.Matches(@"^Linux trapline \S+-cloud-amd64 .*Debian.* x86_64 GNU/Linux\n$", ran.Text);
+    }
+
+    [GuestFact]
+    public async Task ExitStatusesComeBack()
+    {
+        Assert.Equal(7, (await guest.ShellAsync("exit 7")).Result.ExitCode);
+        Assert.Equal(0, (await guest.RunAsync("true")).Result.ExitCode);
+        Assert.Equal(255, (await guest.ShellAsync("exit 255")).Result.ExitCode);
+        Assert.Equal(137, (await guest.ShellAsync("kill -9 $$")).Result.ExitCode);
+        Assert.Equal(126, (await guest.RunAsync("/etc")).Result.ExitCode);
+        Ran missing = await guest.RunAsync("nonesuch");
+        Assert.Equal(127, missing.Result.ExitCode);
+        Assert.Contains("'nonesuch'", missing.ErrorText);
+    }
+
+    [GuestFact]
+    public async Task ArgumentsArriveByteForByte()
+    {
+        byte[] raw = [0x80, 0xFF, 1, 27, (byte)'\'', (byte)'"', (byte)'\\', (byte)'\n', (byte)'$', (byte)' '];
+        List<ReadOnlyMemory<byte>> arguments = [.. new[] { "sh", "-c", "for a; do printf '%s\\0' \"$a\"; done", "sh", "a  b", "", "ünï ∀", "-n" }
+            .Select(a => new ReadOnlyMemory<byte>(Encoding.UTF8.GetBytes(a))), raw];
+        Ran ran = await guest.RunAsync(VirtualMachine.Program() with { Arguments = arguments });
+        byte[] expected = [.. arguments.Skip(4).SelectMany(a => a.ToArray().Append((byte)0))];
+        Assert.Equal(expected, ran.Output);
+    }
+
+    [GuestFact]
+    public async Task LongArgumentsArriveWhole()
+    {
+        Ran ran = await guest.RunAsync("sh", "-c", "echo ${#1}", "sh", new string('x', 100_000));
+        Assert.Equal("100000\n", ran.Text);
+    }
+
+    [GuestFact]
+    public async Task OutputAndErrorsAreApart()
+    {
+        Ran ran = await guest.ShellAsync("echo out; echo err >&2; echo more");
+        Assert.Equal("out\nmore\n", ran.Text);
+        Assert.Equal("err\n", ran.ErrorText);
+    }
+
+    [GuestFact]
+    public async Task InputGoesThroughWithItsEnd()
+    {
+        byte[] input = new byte[100_000];
+        new Random(5).NextBytes(input);
+        Ran ran = await guest.RunAsync(VirtualMachine.Program("cat") with { Stdin = new MemoryStream(input) });
+        Assert.Equal(input, ran.Output);
+    }
+
+    [GuestFact]
+    public async Task InputThatTheProgramDoesNotReadIsNoTrouble()
+    {
+        Ran ran = await guest.RunAsync(VirtualMachine.Program("head", "-c", "3") with { Stdin = new MemoryStream(new byte[200_000]) });
+        Assert.Equal(3, ran.Output.Length);
+        Assert.Equal(0, (await guest.RunAsync(VirtualMachine.Program("true") with { Stdin = new MemoryStream(new byte[200_000]) })).Result.ExitCode);
+    }
+
+    [GuestFact]
+    public async Task SignalsReachTheProgram()
+    {
+        Trapline.VirtualMachine machine = await guest.MachineAsync();
+        Task<Ran> sleeping = guest.RunAsync("sleep", "1000");
+        await Task.Delay(1000);
+        machine.Signal(2);
+        Assert.Equal(130, (await sleeping).Result.ExitCode);
+    }
+}

@@ -1,0 +1,150 @@
+using System.Text;
+using Trapline.Cli;
+using Trapline.Cli.Options;
+using Trapline.Machine;
+using Trapline.Testing;
+
+namespace Trapline.Tests;
+
+public class CommandLineTests
+{
+    [Theory]
+    [InlineData("--memory '12Q'", "run", "--memory", "12Q")]
+    [InlineData("--memory ''", "run", "--memory", "")]
+    [InlineData("--memory '-1'", "run", "--memory=-1")]
+    [InlineData("--memory '64K' is too small", "run", "--memory", "64K")]
+    [InlineData("--memory '99999999999999999999G' is too large", "run", "--memory", "99999999999999999999G")]
+    [InlineData("--memory '1025.3K'", "run", "--memory", "1025.3K")]
+    [InlineData("--memory has no value", "run", "--memory")]
+    [InlineData("--memory '2G' is given a second time", "run", "--memory", "1G", "--memory", "2G")]
+    [InlineData("--engine 'jit'", "run", "--engine", "jit")]
+    [InlineData("--cpu '+avx'", "run", "--cpu", "+avx")]
+    [InlineData("--cpu 'max,avx': 'avx'", "run", "--cpu", "max,avx")]
+    [InlineData("--device 'floppy'", "run", "--device", "floppy")]
+    [InlineData("--timeout 'soon'", "run", "--timeout", "soon")]
+    [InlineData("--timeout '0'", "run", "--timeout", "0")]
+    [InlineData("--trace 'everything': 'everything'", "run", "--trace", "everything")]
+    [InlineData("--trace 'exits:' names no file", "run", "--trace", "exits:")]
+    [InlineData("--serial 'com1'", "run", "--serial", "com1")]
+    [InlineData("--serial 'file:'", "run", "--serial", "file:")]
+    [InlineData("unknown option '--colour'", "run", "--colour")]
+    [InlineData("unknown argument 'uname'", "run", "uname")]
+    [InlineData("unknown command 'fly'", "fly")]
+    [InlineData("no command after '--'", "run", "--")]
+    [InlineData("--initrd 'x' needs a kernel", "run", "--initrd", "x")]
+    [InlineData("--kernel 'x' and a command", "run", "--kernel", "x", "--", "ls")]
+    [InlineData("shell 'csh'", "completion", "csh")]
+    public void BadInputIsOneLineAndStatus2(string says, params string[] arguments)
+    {
+        using StringWriter output = new();
+        using StringWriter errors = new();
+        int status = CommandLine.Run(arguments, output, errors, _ => throw new InvalidOperationException("must not start"));
+        Assert.Equal(ExitCodes.BadInput, status);
+        Assert.StartsWith("trapline: ", errors.ToString());
+        Assert.Contains(says, errors.ToString());
+        Assert.Equal(1, errors.ToString().Count(c => c == '\n'));
+        Assert.Equal("", output.ToString());
+    }
+
+    [Theory]
+    [InlineData("512M", 512ul << 20)]
+    [InlineData("512", 512ul << 20)]
+    [InlineData("1.5G", 1536ul << 20)]
+    [InlineData("64g", 64ul << 30)]
+    [InlineData("2048K", 2ul << 20)]
+    public void MemoryIsReadAsPeopleWriteIt(string text, ulong bytes) => Assert.Equal(bytes, Quantity.ParseMemory("--memory", text));
+
+    [Theory]
+    [InlineData("90", 90)]
+    [InlineData("90s", 90)]
+    [InlineData("1.5m", 90)]
+    [InlineData("250ms", 0.25)]
+    public void TimeIsReadAsPeopleWriteIt(string text, double seconds) =>
+        Assert.Equal(TimeSpan.FromSeconds(seconds), Quantity.ParseTime("--timeout", text));
+
+    [Fact]
+    public void EveryOptionArrives()
+    {
+        RunSettings settings = Read(
+            "run", "--kernel", "k", "--initrd", "i", "--append", "a=b -c", "--memory", "1G", "--cpu", "max,-avx2,+sse3", "--serial", "file:log",
+            "--debugcon", "d", "--debug-exit", "--device", "testdev", "--timeout", "2m", "--engine", "interpreter", "--stats",
+            "--trace", "exits,interrupts:t", "--no-reboot");
+        Assert.Equal(("k", "i", "a=b -c", 1ul << 30), (settings.Kernel, settings.Initrd, settings.Append, settings.MemoryBytes));
+        Assert.Equal("max", settings.Cpu.Model);
+        Assert.Equal([new FeatureChange("avx2", false), new FeatureChange("sse3", true)], settings.Cpu.Changes);
+        Assert.Equal(new SerialTarget(SerialKind.File, "log"), settings.Serial);
+        Assert.Equal("d", settings.DebugConsole);
+        Assert.Equal(new TestSpecification { DebugExit = true, TestDevice = true }, settings.Test);
+        Assert.Equal(TimeSpan.FromMinutes(2), settings.End.Timeout);
+        Assert.True(settings.End.NoReboot && settings.Statistics);
+        Assert.Equal(new TraceArgument(TraceKinds.Exits | TraceKinds.Interrupts, "t"), settings.Trace);
+        Assert.Null(settings.Command);
+    }
+
+    [Fact]
+    public void WhatFollowsTheDashesIsTheGuests()
+    {
+        string[] command = ["sh", "-c", "--help", "--", "@file", "[suggest]", "", "a\nb"];
+        RunSettings settings = Read(["run", "--memory", "1G", "--", .. command]);
+        Assert.Equal(command, settings.Command!.Select(a => Encoding.UTF8.GetString(a.Span)));
+    }
+
+    [Fact]
+    public void BytesThatAreNoTextAreFoundInTheRawCommandLine()
+    {
+        byte[] line = [(byte)'p', 0, (byte)'-', (byte)'-', 0, 0xFF, 0xFE, 0, 0];
+        List<ReadOnlyMemory<byte>> last = RawArguments.Last(line, 2)!;
+        Assert.Equal([0xFF, 0xFE], last[0].ToArray());
+        Assert.Empty(last[1].ToArray());
+        Assert.Null(RawArguments.Last(line, 9));
+    }
+
+    [Theory]
+    [InlineData("missing", "does not exist")]
+    [InlineData(".", "is a directory")]
+    [InlineData("empty", "is empty")]
+    [InlineData("large", "larger than the memory")]
+    public void BootFilesAreCheckedBeforeUse(string name, string says)
+    {
+        using TemporaryDirectory directory = new();
+        File.WriteAllBytes(directory.File("empty"), []);
+        File.WriteAllBytes(directory.File("large"), new byte[4096]);
+        var complaint = Assert.Throws<Core.BadInputException>(() => InputFile.Read("--kernel", directory.File(name), "a kernel", 4096));
+        Assert.Contains("--kernel '", complaint.Message);
+        Assert.Contains(says, complaint.Message);
+    }
+
+    [Theory]
+    [InlineData(MachineEnd.PowerOff, 0)]
+    [InlineData(MachineEnd.Reboot, 0)]
+    [InlineData(MachineEnd.Stopped, 0)]
+    [InlineData(MachineEnd.TripleFault, 70)]
+    [InlineData(MachineEnd.Panic, 71)]
+    [InlineData(MachineEnd.Failed, 72)]
+    [InlineData(MachineEnd.TimedOut, 124)]
+    [InlineData(MachineEnd.DebugExit, 33)]
+    public void EndsHaveTheirStatus(MachineEnd end, int status) => Assert.Equal(status, ExitCodes.For(new MachineOutcome(end, "", 33)));
+
+    [Fact]
+    public void HelpNamesTheCommandTheExamplesAndTheStatuses()
+    {
+        using StringWriter output = new();
+        Assert.Equal(0, CommandLine.Run(["run", "--help"], output, TextWriter.Null, _ => 1));
+        Assert.Contains("trapline run", output.ToString());
+        Assert.Contains("Examples:", output.ToString());
+        Assert.Contains("Exit status:", output.ToString());
+    }
+
+    private static RunSettings Read(params string[] arguments)
+    {
+        RunSettings? settings = null;
+        using StringWriter errors = new();
+        Assert.Equal(0, CommandLine.Run(arguments, TextWriter.Null, errors, s =>
+        {
+            settings = s;
+            return 0;
+        }));
+        Assert.Equal("", errors.ToString());
+        return settings!;
+    }
+}
