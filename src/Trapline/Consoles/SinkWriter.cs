@@ -30,9 +30,12 @@ internal sealed class SinkWriter : IDisposable
         }
         while (!_stopped.IsCancellationRequested)
         {
-            data = data[_sink!.Receive(data)..];
+            int taken = _sink!.Receive(data);
+            data = data[taken..];
             if (data.IsEmpty)
                 return true;
+            if (taken > 0)
+                continue;
             // The limit is for a guest that resets its port and so forgets that it refused something.
             _room.WaitOne(200);
         }
