@@ -61,12 +61,13 @@ public sealed class AgentChannelTests : IDisposable
         {
             await _guest.MoreAsync(Limit);
             // The agent of this test acknowledges both kinds of credit as it reads.
-            Assert.True(_guest.LineBytes - line <= Frame.LineWindow, "the line's window was exceeded");
+            long read = _guest.LineBytes;
+            Assert.True(read - line <= Frame.LineWindow, "the line's window was exceeded");
             int received = _guest.PayloadBytes(FrameType.Stdin);
             Assert.True(received - taken <= Frame.StreamWindow, "the stream's window was exceeded");
-            Send(Frame.Encode(FrameType.AcknowledgeLine, BitConverter.GetBytes((uint)(_guest.LineBytes - line))));
+            Send(Frame.Encode(FrameType.AcknowledgeLine, BitConverter.GetBytes((uint)(read - line))));
             Send(Frame.Encode(FrameType.AcknowledgeStdin, BitConverter.GetBytes((uint)(received - taken))));
-            line = _guest.LineBytes;
+            line = read;
             taken = received;
         }
         Assert.Equal(input, _guest.Payload(FrameType.Stdin));
@@ -137,12 +138,20 @@ public sealed class AgentChannelTests : IDisposable
         private readonly FrameDecoder _decoder = new();
         private readonly SemaphoreSlim _arrived = new(0);
         private bool _refuse;
+        private long _lineBytes;
 
         public event Action? RoomAvailable;
 
         public int Chunk { get; set; } = 16;
 
-        public long LineBytes { get; private set; }
+        public long LineBytes
+        {
+            get
+            {
+                lock (_gate)
+                    return _lineBytes;
+            }
+        }
 
         public int Receive(ReadOnlySpan<byte> data)
         {
@@ -151,11 +160,11 @@ public sealed class AgentChannelTests : IDisposable
                 _refuse = !_refuse;
                 if (_refuse)
                 {
-                    ThreadPool.QueueUserWorkItem(_ => RoomAvailable?.Invoke());
+                    ThreadPool.UnsafeQueueUserWorkItem(_ => RoomAvailable?.Invoke(), null);
                     return 0;
                 }
                 int taken = Math.Min(data.Length, Chunk * 64);
-                LineBytes += taken;
+                _lineBytes += taken;
                 _decoder.Decode(data[..taken], (type, payload) => _frames.Add((type, payload.ToArray())));
                 _arrived.Release();
                 return taken;
