@@ -280,6 +280,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         if (_holdFaults)
             return;
         _exceptions++;
+        _trace?.Exception(Index, _fault.Vector, _fault.ErrorCode, State->Rip, _fault.Address);
         while (DeliverFault(_fault) == Status.Fault)
         {
             // _fault is now the nested one; _delivering what was being delivered.

@@ -3,9 +3,6 @@ using Trapline.X86;
 
 namespace Trapline.Cpu.Mmu;
 
-/// <summary>One paging-structure entry that a walk read, for people who want to see it.</summary>
-public readonly record struct WalkStep(int Level, ulong EntryAddress, ulong Entry);
-
 /// <summary>
 /// Walks the guest's page tables: 32-bit, PAE and 4-level paging (SDM Vol. 3, 4.3 to 4.5), sets accessed and dirty bits atomically, and gives exact
 /// #PF error codes (4.7).
@@ -81,7 +78,7 @@ public sealed unsafe class PageWalker(CpuState* state, GuestMemory memory, CpuMo
         return code;
     }
 
-    /// <summary>Reads the entries on the way of an address without setting any bit: for <c>trapline walk</c> and traces.</summary>
+    /// <summary>Reads the entries on the way of an address without setting any bit: for traces.</summary>
     public int Inspect(ulong linear, Span<WalkStep> steps)
     {
         bool pae = (state->Cr4 & Cr4.Pae) != 0;

@@ -53,12 +53,19 @@ public sealed unsafe class VcpuMmu : IDisposable
         if (!Walker.Walk(linear, access, out TlbEntry entry, out shift, out errorCode))
         {
             gpa = 0;
+            TraceWalk(linear, null);
             return false;
         }
         _tagged.Insert(linear, pcid, shift, entry);
         gpa = entry.Frame | (linear & ((1ul << shift) - 1));
+        TraceWalk(linear, gpa);
         return true;
     }
+
+    /// <summary>Who wants to see page walks; null costs nothing.</summary>
+    public Action<ulong, ulong?>? WalkTrace { get; set; }
+
+    private void TraceWalk(ulong linear, ulong? gpa) => WalkTrace?.Invoke(linear, gpa);
 
     /// <summary>Lets later accesses to this page of RAM take the fast path, in the current context.</summary>
     public void FillSoft(ulong linear, bool write, byte* hostPage)
