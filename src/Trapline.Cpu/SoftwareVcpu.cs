@@ -73,6 +73,8 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
     internal CpuModel Model => _model;
     internal IIoSeam Io => _io;
 
+    internal HostEntropy Entropy { get; } = new();
+
     /// <summary>Held while an atomic operation wider than the host's runs: the same lock for every vCPU of a machine.</summary>
     internal Lock WideAtomics => _memory.WideAtomics;
 

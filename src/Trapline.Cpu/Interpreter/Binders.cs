@@ -44,6 +44,12 @@ public static unsafe class Binders
         Stack.Register(registry);
         Branch.Register(registry);
         Hints.Register(registry);
+        Bcd.Register(registry);
+        Bmi.Register(registry);
+        Adx.Register(registry);
+        Crc32.Register(registry);
+        RandomNumbers.Register(registry);
+        Legacy.Register(registry);
         return table;
     }
 

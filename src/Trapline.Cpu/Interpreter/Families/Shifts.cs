@@ -224,21 +224,21 @@ public static unsafe class Shifts
         static abstract void SetFlags<TWidth>(CpuState* s, ulong a, ulong fill, int count, ulong r) where TWidth : IWidth;
     }
 
-    /// <summary>16-bit operands with a count above 16 are undefined; here the fill is followed by the first operand again.</summary>
+    /// <summary>16-bit operands with a count above 16 are undefined; here, as on AMD processors, the fill follows itself and CF is 0.</summary>
     private readonly struct Shld : IDoubleShift
     {
         [MethodImpl(Inline)]
         public static ulong Compute<W>(ulong a, ulong fill, int count) where W : IWidth
         {
             if (W.Bits == 16)
-                return W.Truncate((((a << 32) | (fill << 16) | a) << count) >> 32);
+                return W.Truncate((((a << 32) | (fill << 16) | fill) << count) >> 32);
             return W.Truncate((a << count) | (fill >> (W.Bits - count)));
         }
 
         [MethodImpl(Inline)]
         public static void SetFlags<W>(CpuState* s, ulong a, ulong fill, int count, ulong r) where W : IWidth
         {
-            ulong carry = W.Bits == 16 ? ((a << 16) | fill) >> (32 - count) : a >> (W.Bits - count);
+            ulong carry = count > W.Bits ? 0 : a >> (W.Bits - count);
             ulong signed = W.SignExtend(r);
             SetShiftFlags(s, signed, (carry & 1) != 0, signed);
         }
@@ -250,15 +250,14 @@ public static unsafe class Shifts
         public static ulong Compute<W>(ulong a, ulong fill, int count) where W : IWidth
         {
             if (W.Bits == 16)
-                return W.Truncate(((a << 32) | (fill << 16) | a) >> count);
+                return W.Truncate(((fill << 32) | (fill << 16) | a) >> count);
             return W.Truncate((a >> count) | (fill << (W.Bits - count)));
         }
 
         [MethodImpl(Inline)]
         public static void SetFlags<W>(CpuState* s, ulong a, ulong fill, int count, ulong r) where W : IWidth
         {
-            ulong from = W.Bits == 16 ? (fill << 16) | a : a;
-            bool carry = ((from >> (count - 1)) & 1) != 0;
+            bool carry = ((a >> (count - 1)) & 1) != 0;
             SetShiftFlags(s, W.SignExtend(r), carry, W.SignExtend(r ^ (r << 1)) ^ (carry ? Top : 0));
         }
     }

@@ -11,6 +11,11 @@ public static unsafe class Stack
         r.Add(Mnemonic.Push, &BindPush);
         r.Add(Mnemonic.Pop, &BindPop);
         r.Add(Mnemonic.Leave, &BindLeave);
+        r.Add(Mnemonic.Enter, &BindEnter);
+        r.Add(Mnemonic.Pusha, &BindAll);
+        r.Add(Mnemonic.Pushad, &BindAll);
+        r.Add(Mnemonic.Popa, &BindAll);
+        r.Add(Mnemonic.Popad, &BindAll);
     }
 
     private static bool BindPush(ref OpBuilder b)
@@ -134,6 +139,90 @@ public static unsafe class Stack
             *(ushort*)&s->Gpr[5] = (ushort)value;
         else
             s->Gpr[5] = value;
+        return Status.Next;
+    }
+
+    private static bool BindEnter(ref OpBuilder b)
+    {
+        b.Op->OperandSize = (byte)(b.Instruction.Code switch { Code.Enterw_imm16_imm8 => 2, Code.Enterd_imm16_imm8 => 4, _ => 8 });
+        b.Op->Imm = b.Immediate(0);
+        b.Op->Src2 = (ushort)(b.Immediate(1) & 31);
+        b.Op->Run = &Enter;
+        return true;
+    }
+
+    /// <summary>A frame with <c>Src2</c> nesting levels: the enclosing frames' pointers are copied, then the new one's (SDM Vol. 2, ENTER).</summary>
+    private static int Enter(SoftwareVcpu cpu, CpuState* s, Op* op)
+    {
+        int size = op->OperandSize, level = op->Src2;
+        ulong before = s->Gpr[4], frame = s->Gpr[5];
+        if (!cpu.Push(frame, size))
+            return Status.Fault;
+        ulong frameAddress = s->Gpr[4];
+        for (int i = 1; i <= level; i++)
+        {
+            ulong value = frameAddress;
+            if (i < level)
+            {
+                ulong offset = (frame - (ulong)(i * size)) & s->StackMask;
+                if (!cpu.SegmentLinear(SegmentIndex.Ss, offset, size, write: false, out ulong linear)
+                    || !cpu.LoadSlow(linear, size, SegmentIndex.Ss, out value))
+                    return Undo(s, before);
+            }
+            if (!cpu.Push(value, size))
+                return Undo(s, before);
+        }
+        cpu.SetStackPointer(s->Gpr[4] - op->Imm);
+        // The new top of the stack must be writable, though nothing is written there.
+        if (!cpu.SegmentLinear(SegmentIndex.Ss, s->Gpr[4] & s->StackMask, size, write: true, out ulong top)
+            || !cpu.Probe(top, size, SegmentIndex.Ss, write: true))
+            return Undo(s, before);
+        if (size == 2)
+            *(ushort*)&s->Gpr[5] = (ushort)frameAddress;
+        else if (size == 4)
+            s->Gpr[5] = (uint)frameAddress;
+        else
+            s->Gpr[5] = frameAddress;
+        return Status.Next;
+    }
+
+    private static int Undo(CpuState* s, ulong stackPointer)
+    {
+        s->Gpr[4] = stackPointer;
+        return Status.Fault;
+    }
+
+    private static bool BindAll(ref OpBuilder b)
+    {
+        b.Op->OperandSize = (byte)(b.Instruction.Mnemonic is Mnemonic.Pushad or Mnemonic.Popad ? 4 : 2);
+        b.Op->Run = b.Instruction.Mnemonic is Mnemonic.Pusha or Mnemonic.Pushad ? &PushAll : &PopAll;
+        return true;
+    }
+
+    private static int PushAll(SoftwareVcpu cpu, CpuState* s, Op* op)
+    {
+        ulong before = s->Gpr[4];
+        for (int i = 0; i < 8; i++)
+            if (!cpu.Push(i == 4 ? before : s->Gpr[i], op->OperandSize))
+                return Undo(s, before);
+        return Status.Next;
+    }
+
+    private static int PopAll(SoftwareVcpu cpu, CpuState* s, Op* op)
+    {
+        // Registers are loaded one by one: after a fault in the middle RSP is as before, and the instruction runs again from the start.
+        for (int i = 7; i >= 0; i--)
+        {
+            if (!cpu.Peek((ulong)((7 - i) * op->OperandSize), op->OperandSize, out ulong value))
+                return Status.Fault;
+            if (i == 4)
+                continue; // the saved stack pointer is skipped
+            if (op->OperandSize == 2)
+                *(ushort*)&s->Gpr[i] = (ushort)value;
+            else
+                s->Gpr[i] = value;
+        }
+        cpu.SetStackPointer(s->Gpr[4] + 8ul * op->OperandSize);
         return Status.Next;
     }
 }

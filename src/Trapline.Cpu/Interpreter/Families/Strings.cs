@@ -8,7 +8,7 @@ namespace Trapline.Cpu.Interpreter.Families;
 /// <remarks>
 /// One handler per operation and width. It works in chunks: as many elements as lie, going forward, within one page on each side and within the
 /// segments' limits are done at host pointers at once; every other element (backward, crossing a page, MMIO, code pages, faults) goes singly
-/// through the checked path. Registers are exact after each chunk, so a fault or an interrupt in the middle resumes by running the instruction
+/// through the checked path. Registers and flags are exact after each chunk, so a fault or an interrupt in the middle resumes by running the instruction
 /// again. After each chunk <see cref="SoftwareVcpu.AttentionWanted"/> is looked at; while single-stepping it is always set and a chunk is one element.
 /// </remarks>
 public static unsafe class Strings
@@ -316,7 +316,7 @@ public static unsafe class Strings
         bool repeats = Repeats(op);
         ulong count = repeats ? Get(s, op, Rcx) : 1;
         long step = Step<TWidth>(s);
-        bool any = false, more = true;
+        bool more = true;
         ulong a = 0, b = 0;
         while (count != 0 && more)
         {
@@ -335,15 +335,12 @@ public static unsafe class Strings
             }
             if (done == 0)
             {
-                // On a fault the flags are those from before the instruction (SDM Vol. 2, REP).
-                if (!LoadOne<TWidth>(cpu, s, op, op->Segment, Rsi, out ulong x) || !LoadOne<TWidth>(cpu, s, op, SegmentIndex.Es, Rdi, out ulong y))
+                if (!LoadOne<TWidth>(cpu, s, op, SegmentIndex.Es, Rdi, out b) || !LoadOne<TWidth>(cpu, s, op, op->Segment, Rsi, out a))
                     return Status.Fault;
-                a = x;
-                b = y;
                 more = GoesOn(op, a, b);
                 done = 1;
             }
-            any = true;
+            SetCompared<TWidth>(s, a, b);
             Advance(s, op, Rsi, (long)done * step);
             Advance(s, op, Rdi, (long)done * step);
             count -= done;
@@ -351,13 +348,8 @@ public static unsafe class Strings
                 break;
             Set(s, op, Rcx, count);
             if (count != 0 && more && cpu.AttentionWanted)
-            {
-                SetCompared<TWidth>(s, a, b);
                 return Pause(s, op);
-            }
         }
-        if (any)
-            SetCompared<TWidth>(s, a, b);
         return Status.Next;
     }
 
@@ -366,7 +358,7 @@ public static unsafe class Strings
         bool repeats = Repeats(op);
         ulong count = repeats ? Get(s, op, Rcx) : 1;
         long step = Step<TWidth>(s);
-        bool any = false, more = true;
+        bool more = true;
         ulong a = TWidth.Get(&s->Gpr[0]), b = 0;
         while (count != 0 && more)
         {
@@ -388,20 +380,15 @@ public static unsafe class Strings
                 more = GoesOn(op, a, b);
                 done = 1;
             }
-            any = true;
+            SetCompared<TWidth>(s, a, b);
             Advance(s, op, Rdi, (long)done * step);
             count -= done;
             if (!repeats)
                 break;
             Set(s, op, Rcx, count);
             if (count != 0 && more && cpu.AttentionWanted)
-            {
-                SetCompared<TWidth>(s, a, b);
                 return Pause(s, op);
-            }
         }
-        if (any)
-            SetCompared<TWidth>(s, a, b);
         return Status.Next;
     }
 }
