@@ -3,6 +3,7 @@ using Trapline.Core;
 using Trapline.Devices.Debug;
 using Trapline.Devices.Firmware;
 using Trapline.Devices.InterruptControllers;
+using Trapline.Devices.Pci;
 using Trapline.Devices.Ps2;
 using Trapline.Devices.Serial;
 using Trapline.Devices.Timers;
@@ -46,6 +47,7 @@ internal sealed class PcBoard : IDisposable
             AddInterruptControllers();
             (Pit8254 timer, RtcCmos cmos) = AddClocks();
             _power = AddPowerManagement();
+            AddPci();
             AddKeyboardController();
             AddSerialPorts();
             FwCfg configuration = AddFirmwareConfiguration();
@@ -153,8 +155,24 @@ internal sealed class PcBoard : IDisposable
         _ports.Add("PM events", power.EventPorts, start, 4);
         _ports.Add("PM control", power.ControlPorts, start + 4, 2);
         _ports.Add("PM timer", power.TimerPorts, start + 8, 4);
-        _ports.Add("reset control", new ResetControl(_ => _host.ResetRequested("port 0xCF9")), MachineConstants.ResetPort, 1);
         return power;
+    }
+
+    private void AddPci()
+    {
+        SharedLine[] inputs = [.. Enumerable.Range(MachineConstants.FirstPciInput, MachineConstants.PciInputs)
+            .Select(pin => new SharedLine(_interrupts.IoApic.Line(pin)))];
+        PciBus bus = new(
+            new PciAddressSpace(_ports, _mmio),
+            (device, pin) => inputs[MachineConstants.PciInterruptInput(device, pin - 1) - MachineConstants.FirstPciInput].AddInput());
+        bus.Add(0, 0, new HostBridge());
+        bus.Add(31, 0, new IsaBridge());
+        PciMechanism1 mechanism = new(bus);
+        PciEcam window = new(bus, MachineConstants.EcamLastBus + 1);
+        _ports.Add("PCI address", mechanism.AddressPorts, 0xCF8, 4);
+        _ports.Add("PCI data", mechanism.DataPorts, 0xCFC, 4);
+        _ports.Add("reset control", new ResetControl(_ => _host.ResetRequested("port 0xCF9")), MachineConstants.ResetPort, 1); // over PCI address
+        _mmio.Add("PCI configuration", window, MachineConstants.EcamBase, window.Length);
     }
 
     private void AddKeyboardController()

@@ -26,11 +26,19 @@ internal sealed class MmioBus(int vcpus)
     private volatile MmioBinding[] _sorted = [];
 
     /// <exception cref="ArgumentException">Another device is there.</exception>
-    public MmioBinding Add(string name, IMmioDevice device, ulong start, ulong length)
+    public MmioBinding Add(string name, IMmioDevice device, ulong start, ulong length) =>
+        TryAdd(name, device, start, length) ?? throw new ArgumentException($"{name} at 0x{start:x} is empty or overlaps another device");
+
+    /// <summary>Adds a device; null, and nothing changed, if another one is there or the range wraps.</summary>
+    public MmioBinding? TryAdd(string name, IMmioDevice device, ulong start, ulong length)
     {
         MmioBinding binding = new(name, device, start, length, new ExitCounters(vcpus, 2));
         lock (_changing)
+        {
+            if (length == 0 || start + length - 1 < start || _sorted.Any(b => Overlap(b, binding)))
+                return null;
             _sorted = Inserted(_sorted, binding);
+        }
         return binding;
     }
 
@@ -122,12 +130,7 @@ internal sealed class MmioBus(int vcpus)
         }
     }
 
-    private static MmioBinding[] Inserted(MmioBinding[] sorted, MmioBinding binding)
-    {
-        if (binding.Length == 0 || sorted.FirstOrDefault(b => Overlap(b, binding)) is { } other)
-            throw new ArgumentException($"{binding.Name} at 0x{binding.Start:x} is empty or overlaps another device");
-        return [.. sorted.Append(binding).OrderBy(b => b.Start)];
-    }
+    private static MmioBinding[] Inserted(MmioBinding[] sorted, MmioBinding binding) => [.. sorted.Append(binding).OrderBy(b => b.Start)];
 
     private static bool Overlap(MmioBinding a, MmioBinding b) =>
         a.Start < b.Start ? b.Start - a.Start < a.Length : a.Start - b.Start < b.Length;
