@@ -144,7 +144,7 @@ public sealed unsafe partial class SoftwareVcpu
         ulong secondGpa = 0, secondLinear = 0;
         if (first < size)
         {
-            secondLinear = Wrap(linear + (ulong)first);
+            secondLinear = system ? Linear(linear + (ulong)first) : Wrap(linear + (ulong)first);
             if (!TranslateOrFault(secondLinear, access, out secondGpa))
                 return false;
         }

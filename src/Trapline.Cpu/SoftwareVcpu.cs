@@ -186,6 +186,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         CpuState* s = State;
         bool trap = (s->RFlags & Rflags.Tf) != 0;
         byte stiShadow = s->StiShadow, movSsShadow = s->MovSsShadow;
+        _trapSuppressed = false;
         if (_codeBreakpoints && (s->RFlags & Rflags.Rf) == 0 && movSsShadow == 0 && MatchCodeBreakpoints())
         {
             Deliver();

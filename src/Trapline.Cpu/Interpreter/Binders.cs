@@ -50,6 +50,15 @@ public static unsafe class Binders
         Crc32.Register(registry);
         RandomNumbers.Register(registry);
         Legacy.Register(registry);
+        SystemMove.Register(registry);
+        FarTransfer.Register(registry);
+        FlagsAndInterrupts.Register(registry);
+        ControlRegisters.Register(registry);
+        DescriptorTables.Register(registry);
+        ModelSpecific.Register(registry);
+        SystemCalls.Register(registry);
+        PortIo.Register(registry);
+        Hypercalls.Register(registry);
         return table;
     }
 

@@ -241,7 +241,7 @@ internal sealed class PcBoard : IDisposable
         {
             LocalApic apic = _interrupts.LocalApics[i];
             IInterruptSource source = Trace.Wants(TraceKinds.Interrupts) ? new TracedInterrupts(i, apic, Trace) : apic;
-            VcpuThread vcpu = new(i, engines(new EngineParts(i, Memory, _model, Seam, source, Clock)), _host, Trace);
+            VcpuThread vcpu = new(i, engines(new EngineParts(i, _specification.Cpu.Count, Memory, _model, Seam, source, Clock)), _host, Trace);
             vcpus.Add(vcpu);
             apic.Connect(vcpu);
         }

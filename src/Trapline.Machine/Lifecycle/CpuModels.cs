@@ -11,10 +11,7 @@ internal static class CpuModels
     {
         if (specification.Count is < 1 or > MachineConstants.MaximumVcpus)
             throw new BadInputException($"{specification.Count} CPUs: give 1 to {MachineConstants.MaximumVcpus}");
-        if (specification.Model is not (null or "max"))
-            throw new BadInputException($"unknown CPU model '{specification.Model}': use max");
-        if (specification.Changes.Count != 0)
-            throw new BadInputException("CPU features cannot be changed yet: leave them out");
-        return CpuModel.Max;
+        CpuModel? model = CpuModel.Create(specification.Model, specification.Changes.Select(change => (change.Feature, change.Present)), out string message);
+        return (model ?? throw new BadInputException(message)).WithTscFrequency((ulong)MachineConstants.TscHertz);
     }
 }
