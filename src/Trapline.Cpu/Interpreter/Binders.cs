@@ -59,6 +59,8 @@ public static unsafe class Binders
         SystemCalls.Register(registry);
         PortIo.Register(registry);
         Hypercalls.Register(registry);
+        X87.Register(registry);
+        SseFloat.Register(registry);
         return table;
     }
 
