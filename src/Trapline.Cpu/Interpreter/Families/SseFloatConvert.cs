@@ -322,8 +322,8 @@ public static unsafe partial class SseFloat
     }
 
     /// <summary>
-    /// MMX operands: #MF for what x87 left pending, then the x87 stack becomes eight full registers with TOP 0 (SDM Vol. 1, 9.5). CVTPI2PD leaves
-    /// the stack alone when its operand is in memory.
+    /// MMX operands: #MF for what x87 left pending, then the x87 stack becomes eight full registers with TOP 0 (SDM Vol. 1, 9.5), whether
+    /// or not #XM follows. From memory, CVTPI2PD leaves the stack alone (SDM), and so does CVTPI2PS on AMD's chips.
     /// </summary>
     private static bool BindFromMmx<TConversion>(ref OpBuilder b) where TConversion : IConversion
     {
@@ -335,7 +335,7 @@ public static unsafe partial class SseFloat
     {
         byte* buffer = stackalloc byte[32];
         ulong* result = stackalloc ulong[2];
-        bool entersMmx = TConversion.ToBytes == 4 || (op->Flags & OpFlags.Memory) == 0;
+        bool entersMmx = (op->Flags & OpFlags.Memory) == 0;
         if (!Begin(cpu, s, op) || (entersMmx && !X87.NothingPending(cpu, s)))
             return Status.Fault;
         byte* from = Operand(cpu, s, op, buffer);
@@ -345,10 +345,10 @@ public static unsafe partial class SseFloat
         result[1] = 0;
         for (int i = 0; i < 2; i++)
             Write((byte*)result + i * TConversion.ToBytes, TConversion.ToBytes, TConversion.Apply(((uint*)from)[i], ref status));
-        if (!Commit(cpu, s, status))
-            return Status.Fault;
         if (entersMmx)
             EnterMmx(s);
+        if (!Commit(cpu, s, status))
+            return Status.Fault;
         ulong* to = (ulong*)((byte*)s + op->Dst);
         to[0] = result[0];
         if (TConversion.ToBytes == 8)
@@ -373,9 +373,9 @@ public static unsafe partial class SseFloat
         FloatStatus status = new(s->Mxcsr);
         ulong low = TConversion.Apply(Read(from, TConversion.FromBytes), ref status);
         ulong high = TConversion.Apply(Read(from + TConversion.FromBytes, TConversion.FromBytes), ref status);
+        EnterMmx(s);
         if (!Commit(cpu, s, status))
             return Status.Fault;
-        EnterMmx(s);
         ulong* to = (ulong*)((byte*)s + op->Dst);
         to[0] = (uint)low | high << 32;
         to[1] = 0xFFFF; // writing an MMX register sets the exponent to all ones

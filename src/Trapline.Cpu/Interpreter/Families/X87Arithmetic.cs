@@ -294,12 +294,15 @@ public static unsafe partial class X87
         {
             if (RaiseStackFault(s, overflow: false))
                 Set(s, 0, F80.DefaultNaN);
+            s->Fsw &= unchecked((ushort)~C2);
             return Status.Next;
         }
         FloatStatus status = NewStatus(s);
         F80 result = F80.Remainder(Get(s, 0), Get(s, 1), nearest, out int quotient, out bool incomplete, ref status);
         bool go = Commit(s, status);
-        s->Fsw = (ushort)((s->Fsw & ~Conditions)
+        // Without numbers to divide there are no quotient bits, only "nothing more to reduce".
+        int changed = !go || result.IsNaN ? C1 | C2 : Conditions;
+        s->Fsw = (ushort)((s->Fsw & ~changed)
             | (incomplete ? C2 : 0) | ((quotient & 4) != 0 ? C0 : 0) | ((quotient & 2) != 0 ? C3 : 0) | ((quotient & 1) != 0 ? C1 : 0));
         if (go)
             Set(s, 0, result);
@@ -340,7 +343,7 @@ public static unsafe partial class X87
         answered = IsEmpty(s, 0) || !IsEmpty(s, 7);
         if (!answered)
             return true;
-        if (!RaiseStackFault(s, overflow: !IsEmpty(s, 7)))
+        if (!RaiseStackFault(s, overflow: !IsEmpty(s, 0)))
             return false;
         Set(s, 0, F80.DefaultNaN);
         PushAnswer(s, F80.DefaultNaN);

@@ -153,6 +153,8 @@ public static unsafe partial class X87
         {
             FloatStatus status = NewStatus(s);
             relation = F80.Compare(Get(s, 0), Get(s, op->Src), signalQuiet, ref status);
+            // C1 stays as it was: these instructions answer in RFLAGS.
+            status.RoundedUp = (s->Fsw & C1) != 0;
             go = Commit(s, status);
         }
         SseFloat.SetFlags(s, relation);

@@ -121,6 +121,7 @@ public static unsafe partial class X87
         if (!Begin(cpu, s))
             return Status.Fault;
         s->FpuTags &= (byte)~(1 << Physical(s, op->Src));
+        s->Fsw &= unchecked((ushort)~C1);
         return Status.Next;
     }
 

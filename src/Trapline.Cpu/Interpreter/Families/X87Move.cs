@@ -54,10 +54,9 @@ public static unsafe partial class X87
         if (!Begin(cpu, s))
             return Status.Fault;
         Note(s, op);
+        // Of underflow and overflow at once, underflow is reported.
         if (!IsEmpty(s, op->Src))
             Push(s, Get(s, op->Src));
-        else if (!IsEmpty(s, 7))
-            Push(s, F80.DefaultNaN); // overflow and underflow at once: overflow is reported
         else if (RaiseStackFault(s, overflow: false))
             PushAnswer(s, F80.DefaultNaN);
         return Status.Next;
@@ -189,8 +188,18 @@ public static unsafe partial class X87
         return Status.Next;
     }
 
-    /// <summary>FSTPNCE: FSTP ST(i) that does not report an empty ST(0).</summary>
-    private static int StoreRegisterQuietly(SoftwareVcpu cpu, CpuState* s, Op* op) => StoreRegister(cpu, s, op);
+    /// <summary>FSTPNCE: FSTP ST(i) that reports nothing; an empty ST(0) is popped without being copied.</summary>
+    private static int StoreRegisterQuietly(SoftwareVcpu cpu, CpuState* s, Op* op)
+    {
+        if (!Begin(cpu, s))
+            return Status.Fault;
+        Note(s, op);
+        s->Fsw &= unchecked((ushort)~C1);
+        if (!IsEmpty(s, 0))
+            Set(s, op->Src, Get(s, 0));
+        Pop(s);
+        return Status.Next;
+    }
 
     private static int StoreSingle(SoftwareVcpu cpu, CpuState* s, Op* op)
     {
@@ -431,11 +440,11 @@ public static unsafe partial class X87
         Note(s, op);
         if (IsEmpty(s, 0) || IsEmpty(s, op->Src))
         {
-            if (RaiseStackFault(s, overflow: false) && TCondition.Holds(s))
+            // Whether the condition holds or not.
+            if (RaiseStackFault(s, overflow: false))
                 Set(s, 0, F80.DefaultNaN);
             return Status.Next;
         }
-        s->Fsw &= unchecked((ushort)~C1);
         if (TCondition.Holds(s))
             Set(s, 0, Get(s, op->Src));
         return Status.Next;
