@@ -29,6 +29,7 @@ public static unsafe class Binders
     {
         var table = new delegate*<ref OpBuilder, bool>[MnemonicCount];
         Registry registry = new(table);
+        VectorFamilies.Register(registry);
         Arithmetic.Register(registry);
         Unary.Register(registry);
         Shifts.Register(registry);

@@ -1,0 +1,14 @@
+namespace Trapline.Cpu.Interpreter.Families;
+
+/// <summary>The families of MMX, SSE, AVX and extended state, except floating-point arithmetic.</summary>
+internal static class VectorFamilies
+{
+    public static void Register(Binders.Registry r)
+    {
+        VectorMoves.Register(r);
+        VectorPartMoves.Register(r);
+        VectorLogic.Register(r);
+        ExtendedState.Register(r);
+        XsaveFamily.Register(r);
+    }
+}
