@@ -8,6 +8,9 @@ internal static class VectorFamilies
         VectorMoves.Register(r);
         VectorPartMoves.Register(r);
         VectorLogic.Register(r);
+        VectorInteger.Register(r);
+        VectorProducts.Register(r);
+        VectorShifts.Register(r);
         ExtendedState.Register(r);
         XsaveFamily.Register(r);
     }

@@ -22,7 +22,6 @@ internal static unsafe class VectorMoves
             Mnemonic.Movaps, Mnemonic.Movapd, Mnemonic.Movdqa, Mnemonic.Movntps, Mnemonic.Movntpd, Mnemonic.Movntdq, Mnemonic.Movntdqa,
             Mnemonic.Vmovaps, Mnemonic.Vmovapd, Mnemonic.Vmovdqa, Mnemonic.Vmovntps, Mnemonic.Vmovntpd, Mnemonic.Vmovntdq, Mnemonic.Vmovntdqa])
             r.Add(m, &Bind<Aligned>);
-        r.Add(Mnemonic.Movnti, &BindStoreInteger);
         r.Add(Mnemonic.Vzeroupper, &BindZeroUpper);
         r.Add(Mnemonic.Vzeroall, &BindZeroAll);
     }
@@ -130,19 +129,6 @@ internal static unsafe class VectorMoves
             && TPlacement.Check(cpu, linear, 32)
             && GuestAccess.Store256(cpu, s, op, linear, Vector256.Load((byte*)s + op->Src)) ? Status.Next : Status.Fault;
     }
-
-    /// <summary>MOVNTI: a general register to memory; none of the vector checks apply (SDM Vol. 2, MOVNTI).</summary>
-    private static bool BindStoreInteger(ref OpBuilder b)
-    {
-        b.Op->Src = b.Offset(1);
-        VectorForms.FillMemory(ref b);
-        b.Op->Run = b.Op->OperandSize == 8 ? &StoreInteger<W64> : &StoreInteger<W32>;
-        return VectorForms.Gate(ref b);
-    }
-
-    private static int StoreInteger<TWidth>(SoftwareVcpu cpu, CpuState* s, Op* op) where TWidth : IWidth =>
-        AnyAddress.Linear(cpu, s, op, TWidth.Bytes, write: true, out ulong linear)
-            && GuestAccess.Store<TWidth>(cpu, s, op, linear, TWidth.Get((byte*)s + op->Src)) ? Status.Next : Status.Fault;
 
     private static bool BindZeroUpper(ref OpBuilder b)
     {

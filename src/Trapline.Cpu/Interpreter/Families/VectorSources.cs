@@ -22,6 +22,11 @@ internal readonly unsafe struct AnyAddress : IAddress
         (op->Flags & OpFlags.Flat) != 0
             ? Flat64.Linear(cpu, s, op, size, write, out linear)
             : General.Linear(cpu, s, op, size, write, out linear);
+
+    public static bool LinearAt(SoftwareVcpu cpu, CpuState* s, Op* op, ulong delta, int size, bool write, out ulong linear) =>
+        (op->Flags & OpFlags.Flat) != 0
+            ? Flat64.LinearAt(cpu, s, op, delta, size, write, out linear)
+            : General.LinearAt(cpu, s, op, delta, size, write, out linear);
 }
 
 /// <summary>A register.</summary>
