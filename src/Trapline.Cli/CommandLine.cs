@@ -48,6 +48,16 @@ internal static class CommandLine
             errors.WriteLine("trapline: " + e.Message.ReplaceLineEndings(" "));
             return ExitCodes.BadInput;
         }
+        catch (Exception e)
+        {
+            // The last stop: whatever it was, the terminal is the user's again by now.
+            errors.WriteLine($"trapline: internal error, please report it: {e.GetType().Name}: {e.Message.ReplaceLineEndings(" ")}");
+            if (Environment.GetEnvironmentVariable("TRAPLINE_DEBUG") == "1")
+                errors.WriteLine(e);
+            else
+                errors.WriteLine("trapline: TRAPLINE_DEBUG=1 shows where");
+            return ExitCodes.Failed;
+        }
     }
 
     private static RootCommand Build(IReadOnlyList<ReadOnlyMemory<byte>>? command, TextWriter output, Func<RunSettings, int> start)
