@@ -99,12 +99,24 @@ internal sealed class RunSession(RunSettings settings)
                 Serial = [resources.OpenSerial(serial, escape)],
             },
         };
-        VirtualMachine vm = images == null
-            ? VirtualMachine.Create(specification)
-            : VirtualMachine.CreateDefaultGuest(images, specification, settings.Append);
+        VirtualMachine vm = CreateMachine(specification, images);
         if (TerminalIsSerial(asCommand) && InteractiveTerminal.Open() is { } terminal)
             resources.Use(terminal);
         return vm;
+    }
+
+    private VirtualMachine CreateMachine(MachineSpecification specification, GuestImages? images)
+    {
+        try
+        {
+            return images == null
+                ? VirtualMachine.Create(specification)
+                : VirtualMachine.CreateDefaultGuest(images, specification, settings.Append);
+        }
+        catch (BadInputException e)
+        {
+            throw OptionNames.Named(e);
+        }
     }
 
     private bool TerminalIsSerial(bool asCommand) => !asCommand && (settings.Serial?.Kind ?? SerialKind.Stdio) == SerialKind.Stdio;

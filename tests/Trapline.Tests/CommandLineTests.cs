@@ -115,6 +115,13 @@ public class CommandLineTests
     }
 
     [Theory]
+    [InlineData("kernel 'x' is not a kernel", "--kernel 'x' is not a kernel")]
+    [InlineData("unknown CPU model 'x'", "--cpu: unknown CPU model 'x'")]
+    [InlineData("something else", "something else")]
+    public void ComplaintsOfTheMachineNameTheOption(string complaint, string says) =>
+        Assert.Equal(says, OptionNames.Named(new Core.BadInputException(complaint)).Message);
+
+    [Theory]
     [InlineData(MachineEnd.PowerOff, 0)]
     [InlineData(MachineEnd.Reboot, 0)]
     [InlineData(MachineEnd.Stopped, 0)]

@@ -27,7 +27,7 @@ internal static class InputFile
                 throw new BadInputException($"{name} is larger than 2 GiB: give a smaller file");
             byte[] content = new byte[file.Length];
             file.ReadExactly(content);
-            return new BootFile(name, content);
+            return new BootFile(path, content);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {

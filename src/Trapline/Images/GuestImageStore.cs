@@ -48,7 +48,7 @@ public sealed class GuestImageStore(string cacheDirectory)
         catch (Exception e) when (e is UnauthorizedAccessException or IOException)
         {
             throw new BadInputException(
-                $"cannot write the cache directory '{cacheDirectory}': {FirstLine(e.Message)}; set XDG_CACHE_HOME to a directory that you can write");
+                $"cannot write the cache directory '{cacheDirectory}': {Reason(e)}; set XDG_CACHE_HOME to a directory that you can write");
         }
         return TryRead() ?? throw new BadInputException($"the guest in '{GuestDirectory}' changes while it is read: remove that directory and try again");
     }
@@ -153,5 +153,10 @@ public sealed class GuestImageStore(string cacheDirectory)
         }
     }
 
-    private static string FirstLine(string text) => text.Split('\n')[0].TrimEnd('.', '\r');
+    private static string Reason(Exception e) => e switch
+    {
+        FileNotFoundException or DirectoryNotFoundException => "it cannot be made there",
+        UnauthorizedAccessException => "permission denied",
+        _ => e.Message.Split('\n')[0].TrimEnd('.', '\r'),
+    };
 }

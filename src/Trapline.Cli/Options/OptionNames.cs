@@ -1,0 +1,27 @@
+using Trapline.Core;
+
+namespace Trapline.Cli.Options;
+
+/// <summary>The machine complains about its parts; the user knows them by the options that gave them.</summary>
+internal static class OptionNames
+{
+    private static readonly (string Start, string Option)[] Parts =
+    [
+        ("kernel '", "--kernel '"),
+        ("initrd '", "--initrd '"),
+        ("the kernel command line", "--append: the kernel command line"),
+        ("memory of", "--memory: memory of"),
+        ("the host refused", "--memory: the host refused"),
+        ("unknown CPU", "--cpu: unknown CPU"),
+        ("unknown feature", "--cpu: unknown feature"),
+        ("CPU features", "--cpu: CPU features"),
+    ];
+
+    /// <summary>The same complaint, beginning with the option.</summary>
+    public static BadInputException Named(BadInputException complaint)
+    {
+        (string Start, string Option) none = ("", "");
+        (string start, string option) = Parts.FirstOrDefault(p => complaint.Message.StartsWith(p.Start, StringComparison.Ordinal), none);
+        return new BadInputException(option + complaint.Message[start.Length..]);
+    }
+}
