@@ -69,6 +69,7 @@ internal static class CommandLine
 
         RootCommand root = new("Trapline runs virtual machines on a CPU written in C#: no KVM, no root, no native library") { HelpName = "trapline" };
         root.Add(run);
+        root.Add(CpuCommand.Build(output));
         root.Add(CompletionCommand.Build(output));
         HelpOption help = root.Options.OfType<HelpOption>().Single();
         ExtendedHelp extended = new((HelpAction)help.Action!, run, RunExamples + ExitCodes.Help);
@@ -94,6 +95,7 @@ internal static class CommandLine
             OptionResult { Tokens.Count: 0 } option => $"{option.Option.Name} has no value: {help}",
             OptionResult { Tokens.Count: > 1 } option =>
                 $"{option.Option.Name} '{option.Tokens[1].Value}' is given a second time: give it once; {help}",
+            _ when result.CommandResult.Command.Subcommands.Count > 0 => $"'{result.CommandResult.Command.Name}' needs a command behind it: {help}",
             _ => $"{error.Message.TrimEnd('.')}: {help}",
         };
     }

@@ -34,6 +34,7 @@ public class CommandLineTests
     [InlineData("--initrd 'x' needs a kernel", "run", "--initrd", "x")]
     [InlineData("--kernel 'x' and a command", "run", "--kernel", "x", "--", "ls")]
     [InlineData("shell 'csh'", "completion", "csh")]
+    [InlineData("'cpu' needs a command", "cpu")]
     public void BadInputIsOneLineAndStatus2(string says, params string[] arguments)
     {
         using StringWriter output = new();

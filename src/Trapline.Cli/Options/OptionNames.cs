@@ -14,7 +14,8 @@ internal static class OptionNames
         ("the host refused", "--memory: the host refused"),
         ("unknown CPU", "--cpu: unknown CPU"),
         ("unknown feature", "--cpu: unknown feature"),
-        ("CPU features", "--cpu: CPU features"),
+        ("CPU feature", "--cpu: CPU feature"),
+        ("a CPU without", "--cpu: a CPU without"),
     ];
 
     /// <summary>The same complaint, beginning with the option.</summary>

@@ -12,7 +12,7 @@ internal sealed class RunOptions
     private readonly Option<string> _initrd = Text("--initrd", "FILE", "Initial RAM disk for --kernel (Multiboot: the first module)");
     private readonly Option<string> _append = Text("--append", "STRING", "Kernel command line; without --kernel, added to the default guest's");
     private readonly Option<string> _memory = Text("--memory", "SIZE", "Guest memory, with K, M, G or T; taken from the host as it is touched [default: 512M]");
-    private readonly Option<string> _cpu = Text("--cpu", "MODEL[,+F,-F]", "CPU model, and features added or taken away [default: max]");
+    private readonly Option<string> _cpu = Text("--cpu", "MODEL[,+F,-F]", "CPU model, and features added or taken away; see trapline cpu list [default: max]");
     private readonly Option<string> _serial = Text("--serial", "TARGET", "First serial port: stdio, file:PATH, pty or none [default: stdio]");
     private readonly Option<string> _debugConsole = Text("--debugcon", "FILE", "Write what the guest sends to port 0xE9 to this file");
     private readonly Option<bool> _debugExit = Switch("--debug-exit", "Let the guest end the run: writing v to port 0xF4 exits with (v<<1)|1");
@@ -29,7 +29,7 @@ internal sealed class RunOptions
         _device.CompletionSources.Add("testdev");
         _engine.CompletionSources.Add([.. Engines.Names]);
         _trace.CompletionSources.Add([.. TraceArgument.Names]);
-        _cpu.CompletionSources.Add("max");
+        _cpu.CompletionSources.Add([.. X86.CpuModel.Names]);
         _device.AllowMultipleArgumentsPerToken = false;
     }
 
