@@ -42,8 +42,6 @@ public static unsafe partial class X87
     /// <summary>Fills what all x87 ops carry: the memory operand and, in <see cref="Op.Imm"/>, the 11 bits of FOP (SDM Vol. 1, 8.1.9).</summary>
     private static void Prepare(ref OpBuilder b)
     {
-        uint opcode = b.Instruction.Code.ToOpCode().OpCode;
-        // One-byte opcodes D8 to DF have their ModRM still to come; two-byte ones include it.
         for (int i = 0; i < b.Instruction.OpCount; i++)
         {
             if (!b.IsMemory(i))
@@ -52,26 +50,56 @@ public static unsafe partial class X87
                 b.Op->Flags |= OpFlags.Flat;
             b.Op->OperandSize = (byte)b.Instruction.MemorySize.GetSize();
         }
-        b.Op->Imm = Fop(ref b, opcode);
+        b.Op->Imm = Fop(ref b);
     }
 
-    /// <summary>The low three bits of the first opcode byte, then the ModRM byte (for memory operands: without what the addressing adds).</summary>
-    private static ulong Fop(ref OpBuilder b, uint opcode)
+    /// <summary>The low three bits of the first opcode byte, then the ModRM byte, put together again from what was decoded.</summary>
+    private static ulong Fop(ref OpBuilder b)
     {
+        OpCodeInfo info = b.Instruction.Code.ToOpCode();
+        uint opcode = info.OpCode;
+        // Two-byte opcodes include the ModRM; those that name ST(i) in its low bits have them zero.
         if (opcode > 0xFF)
         {
-            uint second = opcode & 0xFF;
+            uint number = 0;
             for (int i = 0; i < b.Instruction.OpCount; i++)
-            {
-                // Register forms name ST(i) in the low bits; Iced's opcode has them zero.
                 if (b.IsRegister(i) && b.Instruction.GetOpRegister(i).IsST())
-                    second |= (uint)b.Instruction.GetOpRegister(i).GetNumber();
-            }
-            return (opcode >> 8 & 7) << 8 | second;
+                    number |= (uint)b.Instruction.GetOpRegister(i).GetNumber();
+            return (opcode >> 8 & 7) << 8 | opcode & 0xFF | number;
         }
-        int group = Math.Max(b.Instruction.Code.ToOpCode().GroupIndex, 0);
-        return (opcode & 7) << 8 | (uint)group << 3;
+        uint group = (uint)Math.Max(info.GroupIndex, 0);
+        return (opcode & 7) << 8 | group << 3 | (b.Op->AddressSize == 2 ? AddressByte16(b.Instruction) : AddressByte(b.Instruction, b.Is64));
     }
+
+    /// <summary>The mod and r/m fields of a 32- or 64-bit address. A SIB byte that was not needed is not seen here.</summary>
+    private static uint AddressByte(in Instruction instruction, bool is64)
+    {
+        Register based = instruction.MemoryBase;
+        if (based is Iced.Intel.Register.RIP or Iced.Intel.Register.EIP)
+            return 5;
+        if (based == Iced.Intel.Register.None)
+            return instruction.MemoryIndex != Iced.Intel.Register.None || is64 ? 4u : 5u;
+        uint low = (uint)based.GetNumber() & 7;
+        uint rm = instruction.MemoryIndex != Iced.Intel.Register.None ? 4 : low;
+        return Mod(instruction.MemoryDisplSize) | rm;
+    }
+
+    private static uint AddressByte16(in Instruction instruction)
+    {
+        bool bx = instruction.MemoryBase == Iced.Intel.Register.BX, bp = instruction.MemoryBase == Iced.Intel.Register.BP;
+        Register index = bx || bp ? instruction.MemoryIndex : instruction.MemoryBase;
+        if (index == Iced.Intel.Register.None && !bx && !bp)
+            return 6;
+        uint rm = index switch
+        {
+            Iced.Intel.Register.SI => bx ? 0u : bp ? 2u : 4u,
+            Iced.Intel.Register.DI => bx ? 1u : bp ? 3u : 5u,
+            _ => bp ? 6u : 7u,
+        };
+        return Mod(instruction.MemoryDisplSize) | rm;
+    }
+
+    private static uint Mod(int displacementSize) => displacementSize switch { 0 => 0, 1 => 0x40, _ => 0x80 };
 
     /// <summary>The checks before a waiting instruction. False: a fault is pending.</summary>
     [MethodImpl(Inline)]
