@@ -18,7 +18,8 @@ public readonly record struct MemoryMapEntry(ulong Start, ulong Length, MemoryMa
 
 /// <summary>Where this machine's RAM is: below the VGA window, from there to the PCI hole, and from 4 GiB.</summary>
 /// <param name="MemoryBytes">All of it; some lies under the VGA window and cannot be reached, as on a PC.</param>
-public sealed record MemoryLayout(ulong MemoryBytes)
+/// <param name="RomBytes">A firmware ROM that ends at 4 GiB, and shows its last 128 KiB below 1 MiB too.</param>
+public sealed record MemoryLayout(ulong MemoryBytes, ulong RomBytes = 0)
 {
     /// <summary>Where the extended BIOS data area would begin: the end of base memory.</summary>
     public const ulong BaseMemoryEnd = 0x9_FC00;
@@ -29,21 +30,35 @@ public sealed record MemoryLayout(ulong MemoryBytes)
     /// <summary>End of RAM above 4 GiB, or 4 GiB when there is none.</summary>
     public ulong HighEnd => MachineConstants.HighMemoryStart + MemoryBytes - LowEnd;
 
+    /// <summary>Where the ROM begins.</summary>
+    public ulong RomStart => MachineConstants.HighMemoryStart - RomBytes;
+
     /// <summary>Regions of the backing store: low memory at its own address, high memory after it.</summary>
     public IReadOnlyList<MemoryRegion> Regions
     {
         get
         {
-            List<MemoryRegion> regions =
-            [
-                new(new Gpa(0), MachineConstants.VgaHoleStart, MemoryKind.Ram, 0),
-                new(new Gpa(MachineConstants.VgaHoleEnd), LowEnd - MachineConstants.VgaHoleEnd, MemoryKind.Ram, MachineConstants.VgaHoleEnd),
-            ];
+            List<MemoryRegion> regions = [new(new Gpa(0), MachineConstants.VgaHoleStart, MemoryKind.Ram, 0)];
+            if (RomBytes == 0)
+            {
+                regions.Add(Ram(MachineConstants.VgaHoleEnd, LowEnd));
+            }
+            else
+            {
+                ulong shown = Math.Min(RomBytes, Firmware.RomImage.LowWindow), low = MachineConstants.FirmwareAreaEnd - shown;
+                regions.Add(Ram(MachineConstants.VgaHoleEnd, low));
+                regions.Add(new(new Gpa(low), shown, MemoryKind.Rom, MemoryBytes + RomBytes - shown));
+                if (LowEnd > MachineConstants.FirmwareAreaEnd)
+                    regions.Add(Ram(MachineConstants.FirmwareAreaEnd, LowEnd));
+                regions.Add(new(new Gpa(RomStart), RomBytes, MemoryKind.Rom, MemoryBytes));
+            }
             if (MemoryBytes > LowEnd)
                 regions.Add(new(new Gpa(MachineConstants.HighMemoryStart), MemoryBytes - LowEnd, MemoryKind.Ram, LowEnd));
             return regions;
         }
     }
+
+    private static MemoryRegion Ram(ulong start, ulong end) => new(new Gpa(start), end - start, MemoryKind.Ram, start);
 
     /// <summary>What firmware would report (E820).</summary>
     public IReadOnlyList<MemoryMapEntry> Map
@@ -66,7 +81,7 @@ public sealed record MemoryLayout(ulong MemoryBytes)
     }
 
     /// <exception cref="BadInputException">A machine cannot have this much, or so little.</exception>
-    public static MemoryLayout For(ulong bytes)
+    public static MemoryLayout For(ulong bytes, ulong romBytes = 0)
     {
         if (bytes < MachineConstants.MinimumMemory)
             throw new BadInputException($"memory of {bytes} bytes is too small: give at least 1M");
@@ -74,6 +89,6 @@ public sealed record MemoryLayout(ulong MemoryBytes)
             throw new BadInputException($"memory of {bytes >> 30} GiB is too large: give at most {MachineConstants.MaximumMemory >> 30}G");
         if ((bytes & 0xFFF) != 0)
             throw new BadInputException($"memory of {bytes} bytes is not a multiple of 4096");
-        return new MemoryLayout(bytes);
+        return new MemoryLayout(bytes, romBytes);
     }
 }

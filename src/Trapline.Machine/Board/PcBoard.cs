@@ -9,6 +9,7 @@ using Trapline.Devices.Serial;
 using Trapline.Devices.Timers;
 using Trapline.Machine.Acpi;
 using Trapline.Machine.Boot;
+using Trapline.Machine.Firmware;
 using Trapline.Memory;
 using Trapline.X86;
 
@@ -33,7 +34,8 @@ internal sealed class PcBoard : IDisposable
     {
         (_specification, _consoles, _host, _model) = (specification, consoles, host, model);
         int vcpus = specification.Cpu.Count;
-        Layout = MemoryLayout.For(specification.MemoryBytes);
+        bool isRom = specification.Boot is { } given && RomImage.Recognizes(given.Kernel);
+        Layout = MemoryLayout.For(specification.MemoryBytes, isRom ? (ulong)specification.Boot!.Kernel.Content.Length : 0);
         Memory = Allocate(Layout);
         Clock = new GuestClock(startAt);
         try
@@ -248,20 +250,37 @@ internal sealed class PcBoard : IDisposable
         return vcpus;
     }
 
-    /// <summary>Does firmware's work: tables into memory, the kernel into memory, the boot processor at its first instruction.</summary>
+    /// <summary>Puts the kernel into memory and the boot processor at its first instruction; does firmware's work unless the kernel is firmware.</summary>
     private void Boot()
     {
-        FirmwareFacts facts = new(Vcpus.Count, Layout, [.. _consoles.Serial.Select(s => s is not null)], _specification.End.PanicDevice);
-        foreach ((ulong address, byte[] table) in AcpiTables.Build(facts))
-            Memory.TryLoad(new Gpa(address), table);
         if (_specification.Boot is not { } boot)
             return;
-        BootTarget target = new(Memory, Layout, AcpiTables.RootPointer, _model.Has(Feature.Lm));
-        BootPlan plan = KernelLoader.Load(boot, target);
-        IVcpuEngine first = Vcpus[0].Engine;
-        first.Import(plan.Enter(first.Export()));
-        BootProtocol = plan.Protocol;
-        Trace.Lifecycle($"boot by {plan.Protocol}");
+        if (Layout.RomBytes != 0)
+        {
+            BootProtocol = "firmware";
+            Memory.TryLoad(new Gpa(Layout.RomStart), boot.Kernel.Content.Span);
+        }
+        else
+        {
+            FirmwareFacts facts = new(Vcpus.Count, Layout, [.. _consoles.Serial.Select(s => s is not null)], _specification.End.PanicDevice);
+            PowerOn firmware = new(Memory, Layout, _ports, facts);
+            BootPlan plan = firmware.Load(boot, _model.Has(Feature.Lm));
+            firmware.ProgramChips(_interrupts.LocalApics[0]);
+            if (plan.Services)
+                AddBios(boot);
+            IVcpuEngine first = Vcpus[0].Engine;
+            first.Import(plan.Enter(first.Export()));
+            BootProtocol = plan.Protocol;
+        }
+        Trace.Lifecycle($"boot by {BootProtocol}");
+    }
+
+    private void AddBios(BootSpecification boot)
+    {
+        ICharacterBackend? screen = _consoles.Serial.Count > 0 ? _consoles.Serial[0] : null;
+        Bios bios = new(Memory, Layout, _ports, Clock, screen, boot.Kernel.Content, () => _host.ResetRequested("INT 19h"));
+        _ports.Add("BIOS services", bios, BiosImage.ServicePort, 1);
+        bios.Install((address, bytes) => Memory.TryLoad(new Gpa(address), bytes), serial: screen is not null);
     }
 
     private T Timed<T>(T chip) where T : IDisposable

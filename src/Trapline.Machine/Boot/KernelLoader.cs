@@ -33,7 +33,7 @@ public static class KernelLoader
                 ? BootSectorLoader.Load(image, target)
                 : throw new BadInputException($"'{boot.Kernel.Name}' is a boot sector, which takes no initrd: leave out '{boot.Initrd.Name}'");
         }
-        throw image.Bad($"is {WrongKind(image)}: give a bzImage, an ELF kernel with a PVH note, a Multiboot kernel or a boot sector");
+        throw image.Bad($"is {WrongKind(image)}: give a bzImage, an ELF kernel with a PVH note, a Multiboot kernel, a boot sector or a firmware image");
     }
 
     private static string WrongKind(BinaryView image)
