@@ -3,7 +3,7 @@ using Trapline.X86;
 
 namespace Trapline.Cpu.Interpreter.Families;
 
-/// <summary>PUSHF, POPF, CLI, STI, CLAC, STAC, software interrupts, IRET, HLT, BOUND.</summary>
+/// <summary>PUSHF, POPF, CLI, STI, CLAC, STAC, software interrupts, IRET, HLT.</summary>
 public static unsafe class FlagsAndInterrupts
 {
     public static void Register(Binders.Registry r)
@@ -23,7 +23,6 @@ public static unsafe class FlagsAndInterrupts
         r.Add(Mnemonic.Int3, &BindInterrupt);
         r.Add(Mnemonic.Into, &BindInterrupt);
         r.Add(Mnemonic.Int1, &BindInterrupt);
-        r.Add(Mnemonic.Bound, &BindBound);
         r.Add(Mnemonic.Iret, &BindReturn);
         r.Add(Mnemonic.Iretd, &BindReturn);
         r.Add(Mnemonic.Iretq, &BindReturn);
@@ -88,15 +87,6 @@ public static unsafe class FlagsAndInterrupts
         b.EndsBlock = true;
         b.Op->OperandSize = (byte)(b.Instruction.Mnemonic switch { Mnemonic.Iret => 2, Mnemonic.Iretd => 4, _ => 8 });
         b.Op->Run = &InterruptReturn;
-        return true;
-    }
-
-    private static bool BindBound(ref OpBuilder b)
-    {
-        b.Op->Dst = b.Offset(0);
-        b.Op->OperandSize = (byte)b.RegisterSize(0);
-        b.Memory();
-        b.Op->Run = &Bound;
         return true;
     }
 
@@ -228,18 +218,4 @@ public static unsafe class FlagsAndInterrupts
     private static int DebugBreak(SoftwareVcpu cpu, CpuState* s, Op* op) => cpu.PrivilegedTrap(Vector.Debug, op->NextRip);
 
     private static int InterruptReturn(SoftwareVcpu cpu, CpuState* s, Op* op) => cpu.InterruptReturn(op->OperandSize, op->NextRip);
-
-    private static int Bound(SoftwareVcpu cpu, CpuState* s, Op* op)
-    {
-        int size = op->OperandSize;
-        if (!General.Linear(cpu, s, op, size * 2, write: false, out ulong linear)
-            || !GuestAccess.Load(cpu, s, op, linear, size, out ulong low)
-            || !GuestAccess.Load(cpu, s, op, linear + (ulong)size, size, out ulong high))
-            return Status.Fault;
-        byte* register = (byte*)s + op->Dst;
-        bool inside = size == 2
-            ? *(short*)register >= (short)low && *(short*)register <= (short)high
-            : *(int*)register >= (int)low && *(int*)register <= (int)high;
-        return inside ? Status.Next : cpu.Fault(Vector.BoundRange);
-    }
 }
