@@ -112,9 +112,14 @@ public sealed unsafe partial class SoftwareVcpu
     internal int Trap(byte vector, ulong nextRip) =>
         Settle(DeliverEvent(vector, EventSource.Software, false, 0, nextRip, Flags.Get(State) & ~Rflags.Rf));
 
-    /// <summary>INT1: a trap without DPL check that leaves DR6 alone.</summary>
-    internal int PrivilegedTrap(byte vector, ulong nextRip) =>
-        Settle(DeliverEvent(vector, EventSource.External, false, 0, nextRip, Flags.Get(State) & ~Rflags.Rf));
+    /// <summary>INT1: #DB without DPL check. It adds nothing to DR6, but what a MOV SS held back arrives with it.</summary>
+    internal int DebugTrap(ulong nextRip)
+    {
+        int status = DeliverEvent(Vector.Debug, EventSource.External, false, 0, nextRip, Flags.Get(State) & ~Rflags.Rf);
+        if (status != Status.Fault)
+            TakePendingDebug();
+        return Settle(status);
+    }
 
     /// <summary>What an instruction that delivered an event returns. A fault after a task switch belongs to the new task and goes there at once.</summary>
     internal int Settle(int status)

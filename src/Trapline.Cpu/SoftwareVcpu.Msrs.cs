@@ -11,8 +11,8 @@ public sealed unsafe partial class SoftwareVcpu
     /// <summary>Number of machine-check banks, all of them silent.</summary>
     private const uint MachineCheckBanks = 10;
 
-    private ulong _machineCheckControl = ulong.MaxValue;
     private ulong _machineCheckStatus;
+    private readonly ulong[] _machineCheckBanks = new ulong[4 * MachineCheckBanks];
     private ulong _featureControl = 1; // locked, VMX off
 
     /// <summary>RDMSR; false means #GP.</summary>
@@ -56,12 +56,9 @@ public sealed unsafe partial class SoftwareVcpu
             case Msr.MiscFeatureEnables: return _model.IsIntel;
             case Msr.McgCap: value = MachineCheckBanks; return true;
             case Msr.McgStatus: value = _machineCheckStatus; return true;
-            case Msr.McgControl: value = _machineCheckControl; return true;
             case Msr.HardwareConfiguration: return !_model.IsIntel;
             case Msr.DecodeConfiguration: value = 2; return !_model.IsIntel;
-            case >= Msr.Mc0Control and < Msr.Mc0Control + 4 * MachineCheckBanks: return true;
-            case >= Msr.Mc0Control2 and < Msr.Mc0Control2 + MachineCheckBanks: return true;
-            // Registers of absent performance counters and power interfaces that kernels read before they look at CPUID.
+            case >= Msr.Mc0Control and < Msr.Mc0Control + 4 * MachineCheckBanks: value = _machineCheckBanks[index - Msr.Mc0Control]; return true;
             case Msr.LastBranchFromIp or Msr.LastBranchToIp or Msr.LastInterruptFromIp or Msr.LastInterruptToIp: return true;
             default: return _io.ReadMsr(Index, index, out value);
         }
@@ -141,12 +138,13 @@ public sealed unsafe partial class SoftwareVcpu
             case Msr.MicrocodeRevision: return true;
             case Msr.MicrocodeUpdate: return true; // no update ever applies
             case Msr.McgStatus: _machineCheckStatus = value & 7; return true;
-            case Msr.McgControl: _machineCheckControl = value; return value is 0 or ulong.MaxValue;
             case Msr.MiscFeatureEnables: return _model.IsIntel && value == 0;
             case >= Msr.Mc0Control and < Msr.Mc0Control + 4 * MachineCheckBanks:
-                // Controls take any value, the others only zero (SDM Vol. 3, 16.3.2).
-                return (index & 3) == 0 || value == 0;
-            case >= Msr.Mc0Control2 and < Msr.Mc0Control2 + MachineCheckBanks: return (value & ~0x4000_7FFFul) == 0;
+                // Controls are all zeros or all ones, status can only be cleared (SDM Vol. 3, 16.3.2).
+                if (((index & 3) == 0 && value + 1 > 1) || ((index & 3) == 1 && value != 0))
+                    return false;
+                _machineCheckBanks[index - Msr.Mc0Control] = value;
+                return true;
             case Msr.HardwareConfiguration or Msr.DecodeConfiguration: return !_model.IsIntel;
             case Msr.ArchCapabilities or Msr.PlatformId or Msr.PlatformInfo or Msr.McgCap: return false;
             default: return _io.WriteMsr(Index, index, value);

@@ -274,15 +274,13 @@ public sealed unsafe partial class SoftwareVcpu
             SegmentRegister* register = Segment(i);
             uint attributes = register->Attributes;
             bool conforming = (attributes & (SegmentAttributes.Code | SegmentAttributes.ExpandDown)) == (SegmentAttributes.Code | SegmentAttributes.ExpandDown);
-            if ((attributes & SegmentAttributes.Unusable) == 0 && !conforming && register->Dpl < (uint)s->Cpl)
-            {
-                SetNull(register, 0);
-            }
-            else if ((attributes & SegmentAttributes.Unusable) != 0)
-            {
-                // A null selector loses its RPL bits and, on Intel processors, FS and GS keep their bases.
-                register->Selector = 0;
-            }
+            bool isNull = (attributes & SegmentAttributes.Unusable) != 0;
+            if (!isNull && (conforming || register->Dpl >= (uint)s->Cpl))
+                continue;
+            // The base stays: 64-bit code goes on using FS and GS.
+            register->Selector = 0;
+            register->Attributes |= SegmentAttributes.Unusable;
+            SegmentLoaded(register);
         }
     }
 

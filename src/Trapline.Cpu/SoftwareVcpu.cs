@@ -223,7 +223,9 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
             s->StiShadow = 0;
         if (movSsShadow != 0)
             s->MovSsShadow = 0;
-        if (trap && _trapSuppressed == false)
+        // A load of SS swallows its own single-step trap; the next instruction's comes as usual.
+        bool loadsSs = movSsShadow == 0 && s->MovSsShadow != 0;
+        if (trap && !_trapSuppressed && !loadsSs)
             s->PendingDebug |= DebugStatus.SingleStep;
         _trapSuppressed = false;
         bool stay = (s->RFlags & (Rflags.Tf | Rflags.Rf)) != 0 || _codeBreakpoints || s->PendingDebug != 0 || (s->StiShadow | s->MovSsShadow) != 0;

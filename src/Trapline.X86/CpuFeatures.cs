@@ -46,6 +46,7 @@ internal static class CpuFeatures
         new(Feature.LahfLm, "lahf_lm", 0x8000_0001, 0, C, 0), new(Feature.Cr8Legacy, "cr8_legacy", 0x8000_0001, 0, C, 4),
         new(Feature.Lzcnt, "abm", 0x8000_0001, 0, C, 5), new(Feature.Sse4a, "sse4a", 0x8000_0001, 0, C, 6),
         new(Feature.MisalignSse, "misalignsse", 0x8000_0001, 0, C, 7), new(Feature.PrefetchW, "3dnowprefetch", 0x8000_0001, 0, C, 8),
+        new(Feature.Syscall32, "syscall32", 0, 0, D, 0), // SYSCALL outside 64-bit code, as AMD processors have it
         new(Feature.InvariantTsc, "nonstop_tsc", 0x8000_0007, 0, D, 8),
     ];
 
@@ -72,7 +73,7 @@ internal static class CpuFeatures
         (Feature.Avx2, Feature.Avx), (Feature.Fma, Feature.Avx), (Feature.F16c, Feature.Avx), (Feature.Vaes, Feature.Avx), (Feature.Vaes, Feature.Aes),
         (Feature.Vpclmulqdq, Feature.Avx), (Feature.Vpclmulqdq, Feature.Pclmulqdq), (Feature.Pku, Feature.Xsave), (Feature.Pku, Feature.Lm),
         (Feature.Lm, Feature.Pae), (Feature.Lm, Feature.Msr), (Feature.Lm, Feature.Sse2), (Feature.Lm, Feature.Syscall), (Feature.Syscall, Feature.Msr),
-        (Feature.Nx, Feature.Pae), (Feature.Pdpe1Gb, Feature.Lm), (Feature.LahfLm, Feature.Lm), (Feature.Cx16, Feature.Lm), (Feature.Pcid, Feature.Lm),
+        (Feature.Syscall32, Feature.Syscall), (Feature.Nx, Feature.Pae), (Feature.Pdpe1Gb, Feature.Lm), (Feature.LahfLm, Feature.Lm), (Feature.Cx16, Feature.Lm), (Feature.Pcid, Feature.Lm),
         (Feature.FsGsBase, Feature.Lm), (Feature.X2Apic, Feature.Apic), (Feature.X2Apic, Feature.Msr), (Feature.TscDeadline, Feature.Apic),
         (Feature.TscDeadline, Feature.Tsc), (Feature.TscAdjust, Feature.Tsc), (Feature.Rdtscp, Feature.Tsc), (Feature.InvariantTsc, Feature.Tsc),
         (Feature.Arat, Feature.Apic), (Feature.ArchCapabilities, Feature.Msr), (Feature.SpecCtrl, Feature.Msr), (Feature.Mca, Feature.Mce),

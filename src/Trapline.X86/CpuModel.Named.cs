@@ -42,7 +42,7 @@ public sealed partial class CpuModel
     private static readonly Feature[] EpycFeatures =
     [
         .. SkylakeFeatures.Except([Feature.Pcid, Feature.Invpcid, Feature.ArchCapabilities, Feature.SpecCtrl, Feature.Pku, Feature.Erms, Feature.TscDeadline]),
-        Feature.Sha, Feature.Cr8Legacy, Feature.MisalignSse,
+        Feature.Sha, Feature.Cr8Legacy, Feature.MisalignSse, Feature.Syscall32,
     ];
 
     /// <summary>Everything that Trapline's software CPU can do.</summary>

@@ -7,6 +7,6 @@ public enum Feature
     Sse3, Pclmulqdq, Monitor, Ssse3, Fma, Cx16, Pcid, Sse41, Sse42, X2Apic, Movbe, Popcnt, TscDeadline, Aes, Xsave, Avx, F16c, Rdrand, Hypervisor,
     FsGsBase, TscAdjust, Bmi1, Avx2, Smep, Bmi2, Erms, Invpcid, Rdseed, Adx, Smap, ClflushOpt, Clwb, Sha, Umip, Pku, Rdpid, Fsrm, Vaes, Vpclmulqdq,
     XsaveOpt, XsaveC, Xgetbv1, XsaveS,
-    Syscall, Nx, Pdpe1Gb, Rdtscp, Lm, LahfLm, Lzcnt, PrefetchW, Sse4a, MisalignSse, Cr8Legacy,
+    Syscall, Syscall32, Nx, Pdpe1Gb, Rdtscp, Lm, LahfLm, Lzcnt, PrefetchW, Sse4a, MisalignSse, Cr8Legacy,
     InvariantTsc, Arat, ArchCapabilities, SpecCtrl, La57,
 }

@@ -215,7 +215,7 @@ public static unsafe class FlagsAndInterrupts
         return Status.BlockEnd;
     }
 
-    private static int DebugBreak(SoftwareVcpu cpu, CpuState* s, Op* op) => cpu.PrivilegedTrap(Vector.Debug, op->NextRip);
+    private static int DebugBreak(SoftwareVcpu cpu, CpuState* s, Op* op) => cpu.DebugTrap(op->NextRip);
 
     private static int InterruptReturn(SoftwareVcpu cpu, CpuState* s, Op* op) => cpu.InterruptReturn(op->OperandSize, op->NextRip);
 }

@@ -24,7 +24,7 @@ public static unsafe class SystemCalls
         if (!b.Model.Has(fast ? Feature.Syscall : Feature.Sep))
             return false;
         // Intel processors know SYSCALL and SYSRET in 64-bit code only; AMD's know SYSENTER and SYSEXIT outside long mode only.
-        if (fast && b.Model.IsIntel && !b.Is64)
+        if (fast && !b.Is64 && !b.Model.Has(Feature.Syscall32))
             return false;
         b.Op->OperandSize = (byte)(mnemonic is Mnemonic.Sysretq or Mnemonic.Sysexitq ? 8 : 4);
         b.Op->Run = mnemonic switch
@@ -80,6 +80,7 @@ public static unsafe class SystemCalls
             LoadFlat(s, 0, code, code + 8, wide: true);
         }
         cpu.ModeChanged();
+        TrapByFinalFlags(cpu, s);
         return Status.BlockEnd;
     }
 
@@ -102,8 +103,19 @@ public static unsafe class SystemCalls
         LoadFlat(s, 3, code, stack, wide);
         DropBreakpointResume(cpu, s);
         cpu.ModeChanged();
+        TrapByFinalFlags(cpu, s);
         cpu.InterruptsMayBeDeliverable();
         return Status.BlockEnd;
+    }
+
+    /// <summary>After these two it is TF at their end that decides about a single-step trap (SDM Vol. 2, SYSCALL and SYSRET).</summary>
+    private static void TrapByFinalFlags(SoftwareVcpu cpu, CpuState* s)
+    {
+        cpu._trapSuppressed = true;
+        if ((s->RFlags & Rflags.Tf) == 0)
+            return;
+        s->PendingDebug |= DebugStatus.SingleStep;
+        cpu.RequestStep();
     }
 
     /// <summary>RF matters only where breakpoints or single steps look at it.</summary>
