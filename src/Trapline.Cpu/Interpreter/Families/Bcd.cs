@@ -35,7 +35,7 @@ public static unsafe class Bcd
 
     private static int Das(SoftwareVcpu cpu, CpuState* s, Op* op) => AdjustPacked(s, -1);
 
-    /// <summary>OF is undefined: cleared.</summary>
+    /// <summary>OF is undefined by the manuals; AMD processors give that of the addition or subtraction made.</summary>
     private static int AdjustPacked(CpuState* s, int sign)
     {
         int al = (byte)s->Gpr[0], result = al;
@@ -50,7 +50,8 @@ public static unsafe class Bcd
         // DAA: CF exactly when the high digit was adjusted; DAS: also when the first subtraction borrowed.
         carry = sign > 0 ? high : high || carry;
         W8.SetRegister(&s->Gpr[0], (ulong)result);
-        Flags.SetResult(s, W8.SignExtend((ulong)result), carry, overflow: false, adjust);
+        bool overflow = ((al ^ result) & (sign > 0 ? ~al & result : al & ~result) & 0x80) != 0;
+        Flags.SetResult(s, W8.SignExtend((ulong)result), carry, overflow, adjust);
         return Status.Next;
     }
 
@@ -58,16 +59,15 @@ public static unsafe class Bcd
 
     private static int Aas(SoftwareVcpu cpu, CpuState* s, Op* op) => AdjustUnpacked(s, -0x106);
 
-    /// <summary>OF, SF, ZF and PF are undefined: they follow AL.</summary>
+    /// <summary>OF, SF, ZF and PF are undefined by the manuals; AMD processors give those of the 16-bit sum before AL is masked.</summary>
     private static int AdjustUnpacked(CpuState* s, int correction)
     {
         int ax = (ushort)s->Gpr[0];
         bool adjust = (ax & 0xF) > 9 || Flags.Adjust(s);
-        if (adjust)
-            ax += correction;
-        ax &= 0xFF0F;
-        W16.SetRegister(&s->Gpr[0], (ulong)ax);
-        Flags.SetResult(s, W8.SignExtend((ulong)ax), adjust, overflow: false, adjust);
+        int sum = adjust ? ax + correction : ax;
+        W16.SetRegister(&s->Gpr[0], (ulong)(sum & 0xFF0F));
+        bool overflow = ((correction > 0 ? ~ax & sum : ax & ~sum) & 0x8000) != 0;
+        Flags.SetResult(s, W16.SignExtend((ulong)sum), adjust, overflow, adjust);
         return Status.Next;
     }
 
@@ -83,10 +83,10 @@ public static unsafe class Bcd
 
     private static int Aad(SoftwareVcpu cpu, CpuState* s, Op* op)
     {
-        ulong ax = (ushort)s->Gpr[0];
-        ulong al = (byte)(ax + (ax >> 8) * op->Imm);
-        W16.SetRegister(&s->Gpr[0], al);
-        Flags.SetLogic(s, W8.SignExtend(al));
+        ulong al = (byte)s->Gpr[0], tens = (byte)(((s->Gpr[0] >> 8) & 0xFF) * op->Imm);
+        ulong sum = (byte)(al + tens);
+        W16.SetRegister(&s->Gpr[0], sum);
+        Flags.SetAdd(s, al, tens, sum, W8.SignExtend(sum), 8); // CF, OF and AF are undefined: those of the addition
         return Status.Next;
     }
 }

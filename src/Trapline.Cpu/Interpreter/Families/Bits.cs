@@ -158,14 +158,23 @@ public static unsafe class Bits
         }
     }
 
+    /// <summary>ZF and CF; SF, AF and PF, undefined by the manuals, are cleared and OF is left, as on AMD processors.</summary>
+    [MethodImpl(Inline)]
+    private static void SetCountFlags(CpuState* s, ulong count, bool carry)
+    {
+        Flags.SetCarry(s, carry);
+        s->FlagCarry &= ~8ul;
+        s->FlagResult = count == 0 ? 0ul : 1;
+        s->FlagDelta = s->FlagResult ^ 1;
+    }
+
     private readonly struct Tzcnt : IScan
     {
         public static int Run<W>(CpuState* s, byte* destination, ulong value) where W : IWidth
         {
             ulong count = value == 0 ? (ulong)W.Bits : (ulong)BitOperations.TrailingZeroCount(value);
             W.SetRegister(destination, count);
-            Flags.SetZero(s, count == 0);
-            Flags.SetCarry(s, value == 0);
+            SetCountFlags(s, count, value == 0);
             return Status.Next;
         }
     }
@@ -176,8 +185,7 @@ public static unsafe class Bits
         {
             ulong count = (ulong)(BitOperations.LeadingZeroCount(value) - (64 - W.Bits));
             W.SetRegister(destination, count);
-            Flags.SetZero(s, count == 0);
-            Flags.SetCarry(s, value == 0);
+            SetCountFlags(s, count, value == 0);
             return Status.Next;
         }
     }

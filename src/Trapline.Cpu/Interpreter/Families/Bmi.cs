@@ -61,7 +61,9 @@ public static unsafe class Bmi
             ulong r = start >= W.Bits ? 0 : value >> start;
             if (length < 64)
                 r &= (1ul << length) - 1;
-            Flags.SetArithmetic(s, r == 0 ? Rflags.Zf : 0); // SF undefined too
+            // SF, AF and PF are undefined by the manuals; AMD processors clear SF and set AF.
+            Flags.SetResult(s, r, carry: false, overflow: false, adjust: true);
+            s->FlagDelta = r & (1ul << 63);
             return r;
         }
     }

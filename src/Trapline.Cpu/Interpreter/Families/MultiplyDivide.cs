@@ -5,8 +5,9 @@ namespace Trapline.Cpu.Interpreter.Families;
 
 /// <summary>MUL, IMUL, DIV, IDIV.</summary>
 /// <remarks>
-/// Multiplications set CF = OF where the upper half matters; SF, ZF, AF, PF are undefined and follow the low half here.
-/// Divisions leave every flag (undefined by the manuals); a zero divisor or a quotient that does not fit is #DE with nothing changed.
+/// Multiplications set CF = OF where the upper half matters. The flags that the manuals leave undefined are those of AMD processors:
+/// multiplications leave SF, ZF, AF, PF; divisions leave CF and OF, set AF, and clear SF, ZF, PF.
+/// A zero divisor or a quotient that does not fit is #DE with nothing changed.
 /// </remarks>
 public static unsafe class MultiplyDivide
 {
@@ -71,11 +72,22 @@ public static unsafe class MultiplyDivide
         General.Linear(cpu, s, op, TWidth.Bytes, write: false, out ulong linear)
             && GuestAccess.Load<TWidth>(cpu, s, op, linear, out ulong operand) ? TOp.Run(cpu, s, operand) : Status.Fault;
 
+    /// <summary>CF = OF, the rest left alone.</summary>
+    private static void SetOverflow(CpuState* s, bool overflow) => Flags.SetCarryOverflow(s, overflow ? 1ul << 63 : 0);
+
+    private static int Divided(CpuState* s)
+    {
+        s->FlagResult = 1;
+        s->FlagCarry |= 8;
+        s->FlagDelta = 0;
+        return Status.Next;
+    }
+
     private static int Products<TWidth>(CpuState* s, ulong low, ulong high, bool overflow) where TWidth : IWidth
     {
         TWidth.SetRegister(&s->Gpr[0], low);
         TWidth.SetRegister(&s->Gpr[2], high);
-        Flags.SetResult(s, TWidth.SignExtend(low), overflow, overflow);
+        SetOverflow(s, overflow);
         return Status.Next;
     }
 
@@ -86,7 +98,7 @@ public static unsafe class MultiplyDivide
             ulong product = (byte)s->Gpr[0] * operand;
             W16.SetRegister(&s->Gpr[0], product);
             bool overflow = product > 0xFF;
-            Flags.SetResult(s, W8.SignExtend(product), overflow, overflow);
+            SetOverflow(s, overflow);
             return Status.Next;
         }
     }
@@ -125,7 +137,7 @@ public static unsafe class MultiplyDivide
             int product = (sbyte)s->Gpr[0] * (sbyte)operand;
             W16.SetRegister(&s->Gpr[0], (ulong)product);
             bool overflow = product != (sbyte)product;
-            Flags.SetResult(s, W8.SignExtend((ulong)product), overflow, overflow);
+            SetOverflow(s, overflow);
             return Status.Next;
         }
     }
@@ -165,7 +177,7 @@ public static unsafe class MultiplyDivide
             if (divisor == 0 || dividend / divisor > 0xFF)
                 return cpu.Fault(Vector.DivideError);
             W16.SetRegister(&s->Gpr[0], (dividend % divisor << 8) | (dividend / divisor));
-            return Status.Next;
+            return Divided(s);
         }
     }
 
@@ -178,7 +190,7 @@ public static unsafe class MultiplyDivide
                 return cpu.Fault(Vector.DivideError);
             W16.SetRegister(&s->Gpr[0], dividend / divisor);
             W16.SetRegister(&s->Gpr[2], dividend % divisor);
-            return Status.Next;
+            return Divided(s);
         }
     }
 
@@ -191,7 +203,7 @@ public static unsafe class MultiplyDivide
                 return cpu.Fault(Vector.DivideError);
             s->Gpr[0] = dividend / operand;
             s->Gpr[2] = dividend % operand;
-            return Status.Next;
+            return Divided(s);
         }
     }
 
@@ -204,7 +216,7 @@ public static unsafe class MultiplyDivide
                 return cpu.Fault(Vector.DivideError);
             s->Gpr[0] = Divide(high, low, operand, out ulong remainder);
             s->Gpr[2] = remainder;
-            return Status.Next;
+            return Divided(s);
         }
     }
 
@@ -229,7 +241,7 @@ public static unsafe class MultiplyDivide
             if (divisor == 0 || dividend / divisor != (sbyte)(dividend / divisor))
                 return cpu.Fault(Vector.DivideError);
             W16.SetRegister(&s->Gpr[0], (ulong)((dividend % divisor << 8) | (byte)(dividend / divisor)));
-            return Status.Next;
+            return Divided(s);
         }
     }
 
@@ -243,7 +255,7 @@ public static unsafe class MultiplyDivide
                 return cpu.Fault(Vector.DivideError);
             W16.SetRegister(&s->Gpr[0], (ulong)(dividend / divisor));
             W16.SetRegister(&s->Gpr[2], (ulong)(dividend % divisor));
-            return Status.Next;
+            return Divided(s);
         }
     }
 
@@ -257,7 +269,7 @@ public static unsafe class MultiplyDivide
                 return cpu.Fault(Vector.DivideError);
             s->Gpr[0] = (uint)(dividend / divisor);
             s->Gpr[2] = (uint)(dividend % divisor);
-            return Status.Next;
+            return Divided(s);
         }
     }
 
@@ -280,7 +292,7 @@ public static unsafe class MultiplyDivide
                 return cpu.Fault(Vector.DivideError);
             s->Gpr[0] = negative ? 0 - quotient : quotient;
             s->Gpr[2] = negativeDividend ? 0 - remainder : remainder;
-            return Status.Next;
+            return Divided(s);
         }
     }
 
@@ -318,7 +330,7 @@ public static unsafe class MultiplyDivide
             overflow = signed != product;
         }
         TWidth.SetRegister((byte*)s + op->Dst, signed);
-        Flags.SetResult(s, signed, overflow, overflow);
+        SetOverflow(s, overflow);
         return Status.Next;
     }
 

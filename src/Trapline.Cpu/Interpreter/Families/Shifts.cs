@@ -73,11 +73,12 @@ public static unsafe class Shifts
         TAddress.Linear(cpu, s, op, TWidth.Bytes, write: true, out ulong linear)
             && BinaryForms.AtLinear<TOp, TWidth>(cpu, s, op, linear, Count<TWidth>(s), out _) ? Status.Next : Status.Fault;
 
+    /// <summary>AF is undefined by the manuals; AMD processors set it.</summary>
     [MethodImpl(Inline)]
     private static void SetShiftFlags(CpuState* s, ulong signed, bool carry, ulong secondFromTop)
     {
         s->FlagResult = signed;
-        s->FlagCarry = (carry ? Top : 0) | ((secondFromTop & Top) >> 1);
+        s->FlagCarry = (carry ? Top | 8 : 8) | ((secondFromTop & Top) >> 1);
         s->FlagDelta = 0;
     }
 
@@ -239,8 +240,7 @@ public static unsafe class Shifts
         public static void SetFlags<W>(CpuState* s, ulong a, ulong fill, int count, ulong r) where W : IWidth
         {
             ulong carry = count > W.Bits ? 0 : a >> (W.Bits - count);
-            ulong signed = W.SignExtend(r);
-            SetShiftFlags(s, signed, (carry & 1) != 0, signed);
+            SetShiftFlags(s, W.SignExtend(r), (carry & 1) != 0, W.SignExtend(a << count));
         }
     }
 
