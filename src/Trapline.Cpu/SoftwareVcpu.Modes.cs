@@ -27,6 +27,8 @@ public sealed unsafe partial class SoftwareVcpu
         uint mode = wide ? BlockMode.Code64 : (s->Cs.Attributes & SegmentAttributes.Big) != 0 ? BlockMode.Code32 : BlockMode.Code16;
         if (wide || (IsFlat(&s->Es) && IsFlat(&s->Ss) && IsFlat(&s->Ds)))
             mode |= BlockMode.Flat;
+        if (!Protected || Virtual8086)
+            mode |= BlockMode.Legacy;
         s->Mode = mode;
         _alignmentCheck = s->Cpl == 3 && (s->Cr0 & Cr0.Am) != 0 && (s->RFlags & Rflags.Ac) != 0;
         ulong enabled = s->Dr[7] & 0xFF;

@@ -43,7 +43,7 @@ public sealed unsafe class CpuHarness : IDisposable
     public void Reset()
     {
         CpuState* s = State;
-        *s = new CpuState { ReadTlb = s->ReadTlb, WriteTlb = s->WriteTlb };
+        *s = new CpuState { ReadTlb = s->ReadTlb, WriteTlb = s->WriteTlb, CodeEpoch = s->CodeEpoch };
         s->Cr0 = Cr0.Pe | Cr0.Et | Cr0.Ne;
         s->Cr4 = Cr4.OsFxsr | Cr4.OsXmmExcpt | Cr4.OsXsave | Cr4.Pae;
         s->Xcr0 = 7;

@@ -9,7 +9,7 @@ namespace Trapline.Cpu.Tests;
 /// Fields: code size (16, 32 or 64); bytes; input; output; after <c>;</c> a comment. Numbers are hexadecimal. Registers not named in the input are
 /// zero (RSP is 7000); those not named in the output must not have changed. <c>flags=OSZAPC</c> names the arithmetic flags that are set (plus D in
 /// the input); in the output a <c>?</c> is followed by those that may have any value: <c>flags=Z?AO</c>. Without <c>flags</c> they must not change.
-/// <c>[2000]=11 22</c> is memory, written with commas: <c>[2000]=11,22</c>. <c>fault=#DE</c>, <c>fault=#GP</c>… is the exception that must come.
+/// <c>[2000]=11,22</c> is memory, which is otherwise zero below 10000. <c>fault=#DE</c>, <c>fault=#GP</c>… is the exception that must come.
 /// </remarks>
 public sealed unsafe record InstructionCase(string Text, CodeSize Size, byte[] Code, string[] Input, string[] Output)
 {
@@ -45,6 +45,7 @@ public sealed unsafe record InstructionCase(string Text, CodeSize Size, byte[] C
     public string? Run(CpuHarness cpu)
     {
         cpu.Reset();
+        new Span<byte>(cpu.At(0), 0x10000).Clear();
         CpuState* s = cpu.State;
         foreach (string word in Input)
         {

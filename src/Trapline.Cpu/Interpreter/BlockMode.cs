@@ -15,5 +15,8 @@ public static class BlockMode
     /// <summary>Every data segment is flat (base 0, limit 4 GiB, readable and writable): limits need no check.</summary>
     public const uint Flat = 8;
 
+    /// <summary>Real or virtual-8086 mode, where VEX-encoded instructions are undefined.</summary>
+    public const uint Legacy = 16;
+
     public static int Bitness(uint mode) => (mode & SizeMask) switch { Code16 => 16, Code32 => 32, _ => 64 };
 }

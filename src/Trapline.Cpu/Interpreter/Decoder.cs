@@ -33,6 +33,8 @@ public sealed unsafe class Decoder(CpuModel model)
             }
             Op* op = ops + count;
             int taken = _reader.Taken;
+            if (instruction.Code == Code.Pause)
+                MendPause(ref instruction, _reader.Next);
             bool ends = Bind(instruction, op, mode, taken);
             count++;
             bytes += taken;
@@ -61,7 +63,8 @@ public sealed unsafe class Decoder(CpuModel model)
         if (instruction.HasLockPrefix) op->Flags |= OpFlags.Lock;
         if (instruction.HasRepPrefix) op->Flags |= OpFlags.Rep;
         if (instruction.HasRepnePrefix) op->Flags |= OpFlags.Repne;
-        if (instruction.IsInvalid)
+        bool vexInLegacyMode = (mode & BlockMode.Legacy) != 0 && instruction.Encoding != EncodingKind.Legacy;
+        if (instruction.IsInvalid || vexInLegacyMode)
         {
             op->Run = &RaiseUndefined;
             return true;
@@ -74,6 +77,21 @@ public sealed unsafe class Decoder(CpuModel model)
             return true;
         }
         return builder.EndsBlock;
+    }
+
+    /// <summary>F3 90 is PAUSE, but with REX.B the 90 exchanges rAX and R8 whatever the F3; Iced calls it PAUSE all the same.</summary>
+    private static void MendPause(ref Instruction instruction, byte* end)
+    {
+        byte rex = end[-2];
+        if (instruction.Length < 3 || (rex & 0xF1) != 0x41)
+            return;
+        bool wide = (rex & 8) != 0, narrow = false;
+        for (int i = 3; i <= instruction.Length; i++)
+            narrow |= end[-i] == 0x66;
+        instruction.Code = wide ? Code.Xchg_r64_RAX : narrow ? Code.Xchg_r16_AX : Code.Xchg_r32_EAX;
+        instruction.Op0Kind = instruction.Op1Kind = OpKind.Register;
+        instruction.Op0Register = wide ? Register.R8 : narrow ? Register.R8W : Register.R8D;
+        instruction.Op1Register = wide ? Register.RAX : narrow ? Register.AX : Register.EAX;
     }
 
     private static int RaiseUndefined(SoftwareVcpu cpu, CpuState* s, Op* op) => cpu.Undefined();
@@ -111,6 +129,7 @@ public sealed unsafe class Decoder(CpuModel model)
             _end = code + length;
         }
 
+        public byte* Next => _next;
         public bool AtEnd => _next == _end;
         public int Taken => (int)(_next - _mark);
         public void Mark() => _mark = _next;

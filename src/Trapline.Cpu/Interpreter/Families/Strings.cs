@@ -8,8 +8,9 @@ namespace Trapline.Cpu.Interpreter.Families;
 /// <remarks>
 /// One handler per operation and width. It works in chunks: as many elements as lie, going forward, within one page on each side and within the
 /// segments' limits are done at host pointers at once; every other element (backward, crossing a page, MMIO, code pages, faults) goes singly
-/// through the checked path. Registers and flags are exact after each chunk, so a fault or an interrupt in the middle resumes by running the instruction
-/// again. After each chunk <see cref="SoftwareVcpu.AttentionWanted"/> is looked at; while single-stepping it is always set and a chunk is one element.
+/// through the checked path. Registers are exact after each chunk, so a fault or an interrupt in the middle resumes by running the instruction
+/// again; a fault in a repeated CMPS or SCAS leaves the flags as before the instruction (SDM Vol. 2, REP). After each chunk
+/// <see cref="SoftwareVcpu.AttentionWanted"/> is looked at; while single-stepping it is always set and a chunk is one element.
 /// </remarks>
 public static unsafe class Strings
 {
@@ -316,7 +317,7 @@ public static unsafe class Strings
         bool repeats = Repeats(op);
         ulong count = repeats ? Get(s, op, Rcx) : 1;
         long step = Step<TWidth>(s);
-        bool more = true;
+        bool any = false, more = true;
         ulong a = 0, b = 0;
         while (count != 0 && more)
         {
@@ -340,7 +341,7 @@ public static unsafe class Strings
                 more = GoesOn(op, a, b);
                 done = 1;
             }
-            SetCompared<TWidth>(s, a, b);
+            any = true;
             Advance(s, op, Rsi, (long)done * step);
             Advance(s, op, Rdi, (long)done * step);
             count -= done;
@@ -348,8 +349,13 @@ public static unsafe class Strings
                 break;
             Set(s, op, Rcx, count);
             if (count != 0 && more && cpu.AttentionWanted)
+            {
+                SetCompared<TWidth>(s, a, b);
                 return Pause(s, op);
+            }
         }
+        if (any)
+            SetCompared<TWidth>(s, a, b);
         return Status.Next;
     }
 
@@ -358,7 +364,7 @@ public static unsafe class Strings
         bool repeats = Repeats(op);
         ulong count = repeats ? Get(s, op, Rcx) : 1;
         long step = Step<TWidth>(s);
-        bool more = true;
+        bool any = false, more = true;
         ulong a = TWidth.Get(&s->Gpr[0]), b = 0;
         while (count != 0 && more)
         {
@@ -380,15 +386,20 @@ public static unsafe class Strings
                 more = GoesOn(op, a, b);
                 done = 1;
             }
-            SetCompared<TWidth>(s, a, b);
+            any = true;
             Advance(s, op, Rdi, (long)done * step);
             count -= done;
             if (!repeats)
                 break;
             Set(s, op, Rcx, count);
             if (count != 0 && more && cpu.AttentionWanted)
+            {
+                SetCompared<TWidth>(s, a, b);
                 return Pause(s, op);
+            }
         }
+        if (any)
+            SetCompared<TWidth>(s, a, b);
         return Status.Next;
     }
 }
