@@ -21,10 +21,21 @@ public sealed unsafe class CpuHarness : IDisposable
     public const ulong CodeAddress = 0x8000;
     public const ulong MemorySize = 4 << 20;
 
+    private readonly bool _ownsMemory = true;
+
     public CpuHarness(CodeSize size = CodeSize.Bits64, CpuModel? model = null)
+        : this(size, model, GuestMemory.Flat(MemorySize))
+    {
+    }
+
+    /// <summary>A second vCPU on the memory of another.</summary>
+    public CpuHarness(CpuHarness first)
+        : this(first.Size, null, first.Memory) => _ownsMemory = false;
+
+    private CpuHarness(CodeSize size, CpuModel? model, GuestMemory memory)
     {
         Size = size;
-        Memory = GuestMemory.Flat(MemorySize);
+        Memory = memory;
         Cpu = new SoftwareVcpu(0, Memory, model ?? CpuModel.Max, new OpenBus(), new NoInterrupts());
         Reset();
     }
@@ -94,7 +105,8 @@ public sealed unsafe class CpuHarness : IDisposable
     public void Dispose()
     {
         Cpu.Dispose();
-        Memory.Dispose();
+        if (_ownsMemory)
+            Memory.Dispose();
     }
 
     private sealed class OpenBus : IIoSeam
