@@ -49,7 +49,7 @@ internal static class MultibootLoader
             state.General[0] = EntryMagic; // RAX
             state.General[3] = info;       // RBX
             return state;
-        });
+        }, Services: true); // a Multiboot loader runs on a PC with its BIOS; some kernels drop back to real mode and use it
     }
 
     private static (ulong Entry, ulong Lowest, ulong Highest) LoadElf(BinaryView image, BootTarget target)
