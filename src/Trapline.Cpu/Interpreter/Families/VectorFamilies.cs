@@ -11,6 +11,9 @@ internal static class VectorFamilies
         VectorInteger.Register(r);
         VectorProducts.Register(r);
         VectorShifts.Register(r);
+        VectorShuffles.Register(r);
+        VectorBlends.Register(r);
+        VectorPermutes.Register(r);
         ExtendedState.Register(r);
         XsaveFamily.Register(r);
     }
