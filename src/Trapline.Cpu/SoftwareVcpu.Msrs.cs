@@ -86,8 +86,8 @@ public sealed unsafe partial class SoftwareVcpu
             case Msr.TscDeadline:
                 return _io.WriteMsr(Index, index, value == 0 ? 0 : value - s->TscOffset);
             case Msr.SpecCtrl:
-                // IBRS, STIBP and SSBD are accepted and change nothing: nothing is speculated across guest rings.
-                if (!_model.Has(Feature.SpecCtrl) || (value & ~7ul) != 0)
+                // IBRS, STIBP, SSBD and BHI_DIS_S are accepted and change nothing: nothing is speculated across guest rings.
+                if (!_model.Has(Feature.SpecCtrl) || (value & ~0x407ul) != 0)
                     return false;
                 s->SpecCtrl = value;
                 return true;

@@ -48,11 +48,11 @@ public sealed partial class CpuModel
         {
             0 => VendorLeaf(BasicLast),
             1 => Identification(inputs),
-            2 when IsIntel => new CpuidResult(0x00FF_0001, 0, 0, 0), // "see leaf 4"
+            2 when IsIntel => new CpuidResult(0xFFB5_0301, 0, 0, 0), // 64-entry TLBs; caches: "see leaf 4"
             4 when IsIntel => Caches(subleaf, inputs.CpuCount),
             5 when Has(Feature.Monitor) => new CpuidResult(64, 64, 3, 0x20),
             6 => Masked(6, 0),
-            7 => subleaf == 0 ? StructuredFeatures(inputs) : default,
+            7 => subleaf switch { 0 => StructuredFeatures(inputs), 2 => new CpuidResult(0, 0, 0, BranchHistory), _ => default },
             0xB when IsIntel => Topology(subleaf, inputs),
             0xD when Has(Feature.Xsave) => SaveArea(subleaf, inputs),
             0x15 when IsIntel => new CpuidResult(1, 1, (uint)TscFrequency, 0), // crystal = TSC: the APIC timer counts crystal ticks, too
@@ -84,12 +84,18 @@ public sealed partial class CpuModel
         return new CpuidResult(Signature, ebx, ecx, edx);
     }
 
+    /// <summary>
+    /// Leaf 7, subleaf 2, EDX: BHI_CTRL (SPEC_CTRL.BHI_DIS_S exists; it has nothing to do) and MCDT_NO. Linux clears branch history by a loop at every
+    /// system call of a processor without BHI_CTRL, even if it has BHI_NO.
+    /// </summary>
+    private uint BranchHistory => (Has(Feature.SpecCtrl) ? 1u << 4 : 0) | 1u << 5;
+
     private CpuidResult StructuredFeatures(in CpuidInputs inputs)
     {
         CpuidResult bits = Masked(7, 0);
         uint ospke = Has(Feature.Pku) && (inputs.Cr4 & Cr4.Pke) != 0 ? 1u << 4 : 0;
         uint stibp = Has(Feature.SpecCtrl) ? 1u << 27 : 0;
-        return bits with { Ecx = bits.Ecx | ospke, Edx = bits.Edx | stibp };
+        return bits with { Eax = 2, Ecx = bits.Ecx | ospke, Edx = bits.Edx | stibp };
     }
 
     private CpuidResult ExtendedIdentification(in CpuidInputs inputs)
