@@ -54,6 +54,30 @@ public class FloatPortableTests
             (a, b, c, ref s) => F32.MultiplyAddSoft((uint)a, (uint)b, (uint)c, false, true, ref s));
     }
 
+    private delegate F80 ExtendedOperation(F80 a, F80 b, ref FloatStatus s);
+
+    [Fact]
+    public void Extended_fast_paths_agree_with_soft_twins()
+    {
+        Agree(F80.Add, F80.AddSoft);
+        Agree(F80.Subtract, F80.SubtractSoft);
+        Agree(F80.Multiply, F80.MultiplySoft);
+    }
+
+    private static void Agree(ExtendedOperation fast, ExtendedOperation soft)
+    {
+        var cases = new FloatCases(5);
+        for (int i = 0; i < Cases; i++)
+        {
+            (ulong Significand, ushort SignExponent) x = cases.Extended(), y = cases.ExtendedNear(x);
+            F80 a = new(x.SignExponent, x.Significand), b = new(y.SignExponent, y.Significand);
+            uint control = cases.Below(4) == 0 ? cases.ControlWord() : 0x37Fu;
+            FloatStatus s = FloatStatus.X87((ushort)control), t = s;
+            F80 f = fast(a, b, ref s), g = soft(a, b, ref t);
+            Assert.True(f == g && s.Raised == t.Raised && s.RoundedUp == t.RoundedUp, $"{a} {b} cw {control:X}: fast {f} {s.Raised}, soft {g} {t.Raised}");
+        }
+    }
+
     [Fact]
     public void Approximations_stay_within_the_architected_error()
     {

@@ -17,11 +17,15 @@ public static class F32
     public const uint SignBit = 0x80000000;
     public const uint DefaultNaN = 0xFFC00000;
     private const uint Infinity = 0x7F800000;
+    /// <summary>Below these magnitudes conversion to integers cannot overflow.</summary>
+    private const float Int32Limit = 2147483648.0f;
+    private const float Int64Limit = 9223372036854775808.0f;
+
     private const uint Smallest = 0x00800000;
 
     /// <summary>The result is a normal number above the smallest: its exponent field is neither 0, 1 nor all ones.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static bool IsPlain(uint a) => (a & ~SignBit) - 2 * Smallest < Infinity - 2 * Smallest;
+    internal static bool IsPlain(uint a) => (a & ~SignBit) - 2 * Smallest < Infinity - 2 * Smallest;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool IsNormal(uint a) => (a & ~SignBit) - Smallest < Infinity - Smallest;
@@ -108,9 +112,21 @@ public static class F32
         return MultiplyAddSoft(a, b, c, negateProduct, negateAddend, ref status);
     }
 
-    public static uint Min(uint a, uint b, ref FloatStatus status) => (uint)Binary<Single32>.MinMax(a, b, false, ref status);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static uint Min(uint a, uint b, ref FloatStatus status)
+    {
+        if (IsNormalOrZero(a) && IsNormalOrZero(b))
+            return BitConverter.UInt32BitsToSingle(a) < BitConverter.UInt32BitsToSingle(b) ? a : b;
+        return (uint)Binary<Single32>.MinMax(a, b, false, ref status);
+    }
 
-    public static uint Max(uint a, uint b, ref FloatStatus status) => (uint)Binary<Single32>.MinMax(a, b, true, ref status);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static uint Max(uint a, uint b, ref FloatStatus status)
+    {
+        if (IsNormalOrZero(a) && IsNormalOrZero(b))
+            return BitConverter.UInt32BitsToSingle(a) > BitConverter.UInt32BitsToSingle(b) ? a : b;
+        return (uint)Binary<Single32>.MinMax(a, b, true, ref status);
+    }
 
     /// <summary>Compares; <paramref name="signalQuiet"/> makes a quiet NaN invalid (COMIS, the signaling predicates).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -129,24 +145,88 @@ public static class F32
         FloatPredicate.Holds(predicate, Compare(a, b, FloatPredicate.IsSignaling(predicate), ref status));
 
     /// <summary>ROUNDSS, ROUNDSD: <paramref name="control"/> is the instruction's immediate.</summary>
-    public static uint RoundToIntegral(uint a, byte control, ref FloatStatus status) =>
-        (uint)Binary<Single32>.RoundToIntegral(a, control, ref status);
+    public static uint RoundToIntegral(uint a, byte control, ref FloatStatus status)
+    {
+        if (!IsNormalOrZero(a))
+            return (uint)Binary<Single32>.RoundToIntegral(a, control, ref status);
+        float x = BitConverter.UInt32BitsToSingle(a);
+        float r = Integral(x, (control & 4) != 0 ? status.Rounding : (RoundingMode)(control & 3u));
+        if (r != x && (control & 8) == 0)
+            status.Raise(FloatExceptions.Precision);
+        return BitConverter.SingleToUInt32Bits(r);
+    }
+
+    private static float Integral(float x, RoundingMode rounding) => rounding switch
+    {
+        RoundingMode.Nearest => MathF.Round(x, MidpointRounding.ToEven),
+        RoundingMode.Down => MathF.Floor(x),
+        RoundingMode.Up => MathF.Ceiling(x),
+        _ => MathF.Truncate(x),
+    };
 
     /// <summary>To int32, rounded as MXCSR says.</summary>
-    public static int ToInt32(uint a, ref FloatStatus status) => (int)Binary<Single32>.ToSigned(a, 32, status.Rounding, ref status);
+    public static int ToInt32(uint a, ref FloatStatus status)
+    {
+        float x = BitConverter.UInt32BitsToSingle(a);
+        if (IsNormalOrZero(a) && MathF.Abs(x) < Int32Limit)
+        {
+            float r = Integral(x, status.Rounding);
+            if (MathF.Abs(r) < Int32Limit)
+            {
+                if (r != x)
+                    status.Raise(FloatExceptions.Precision);
+                return (int)r;
+            }
+        }
+        return (int)Binary<Single32>.ToSigned(a, 32, status.Rounding, ref status);
+    }
 
     /// <summary>To int64, rounded as MXCSR says.</summary>
-    public static long ToInt64(uint a, ref FloatStatus status) => Binary<Single32>.ToSigned(a, 64, status.Rounding, ref status);
+    public static long ToInt64(uint a, ref FloatStatus status)
+    {
+        float x = BitConverter.UInt32BitsToSingle(a);
+        if (IsNormalOrZero(a) && MathF.Abs(x) < Int64Limit)
+        {
+            float r = Integral(x, status.Rounding);
+            if (MathF.Abs(r) < Int64Limit)
+            {
+                if (r != x)
+                    status.Raise(FloatExceptions.Precision);
+                return (long)r;
+            }
+        }
+        return Binary<Single32>.ToSigned(a, 64, status.Rounding, ref status);
+    }
 
     public static uint ToUInt32(uint a, ref FloatStatus status) => (uint)Binary<Single32>.ToUnsigned(a, 32, status.Rounding, ref status);
 
     public static ulong ToUInt64(uint a, ref FloatStatus status) => Binary<Single32>.ToUnsigned(a, 64, status.Rounding, ref status);
 
-    public static int ToInt32Truncated(uint a, ref FloatStatus status) =>
-        (int)Binary<Single32>.ToSigned(a, 32, RoundingMode.TowardZero, ref status);
+    public static int ToInt32Truncated(uint a, ref FloatStatus status)
+    {
+        float x = BitConverter.UInt32BitsToSingle(a);
+        if (IsNormalOrZero(a) && MathF.Abs(x) < Int32Limit)
+        {
+            var r = (int)x;
+            if (r != x)
+                status.Raise(FloatExceptions.Precision);
+            return r;
+        }
+        return (int)Binary<Single32>.ToSigned(a, 32, RoundingMode.TowardZero, ref status);
+    }
 
-    public static long ToInt64Truncated(uint a, ref FloatStatus status) =>
-        Binary<Single32>.ToSigned(a, 64, RoundingMode.TowardZero, ref status);
+    public static long ToInt64Truncated(uint a, ref FloatStatus status)
+    {
+        float x = BitConverter.UInt32BitsToSingle(a);
+        if (IsNormalOrZero(a) && MathF.Abs(x) < Int64Limit)
+        {
+            var r = (long)x;
+            if (r != x)
+                status.Raise(FloatExceptions.Precision);
+            return r;
+        }
+        return Binary<Single32>.ToSigned(a, 64, RoundingMode.TowardZero, ref status);
+    }
 
     public static uint ToUInt32Truncated(uint a, ref FloatStatus status) =>
         (uint)Binary<Single32>.ToUnsigned(a, 32, RoundingMode.TowardZero, ref status);
@@ -154,7 +234,9 @@ public static class F32
     public static ulong ToUInt64Truncated(uint a, ref FloatStatus status) =>
         Binary<Single32>.ToUnsigned(a, 64, RoundingMode.TowardZero, ref status);
 
-    public static uint FromInt32(int value, ref FloatStatus status) => (uint)Binary<Single32>.FromSigned(value, ref status);
+    public static uint FromInt32(int value, ref FloatStatus status) => value is >= -(1 << 24) and <= 1 << 24
+        ? BitConverter.SingleToUInt32Bits(value)
+        : (uint)Binary<Single32>.FromSigned(value, ref status);
 
     public static uint FromInt64(long value, ref FloatStatus status) => (uint)Binary<Single32>.FromSigned(value, ref status);
 
@@ -163,7 +245,9 @@ public static class F32
     public static uint FromUInt64(ulong value, ref FloatStatus status) => (uint)Binary<Single32>.FromUnsigned(value, ref status);
 
     /// <summary>CVTSS2SD: exact; a denormal operand is reported.</summary>
-    public static ulong ToF64(uint a, ref FloatStatus status) => Binary<Single32>.Convert<Double64>(a, true, ref status);
+    public static ulong ToF64(uint a, ref FloatStatus status) => IsNormalOrZero(a)
+        ? BitConverter.DoubleToUInt64Bits(BitConverter.UInt32BitsToSingle(a))
+        : Binary<Single32>.Convert<Double64>(a, true, ref status);
 
     /// <summary>
     /// VCVTPS2PH: <paramref name="control"/> is the immediate (bits 1:0 rounding, bit 2 use MXCSR). Flush-to-zero does not

@@ -17,6 +17,10 @@ public static class F64
     public const ulong SignBit = 0x8000000000000000;
     public const ulong DefaultNaN = 0xFFF8000000000000;
     private const ulong Infinity = 0x7FF0000000000000;
+    /// <summary>Below these magnitudes conversion to integers cannot overflow.</summary>
+    private const double Int32Limit = 2147483648.0;
+    private const double Int64Limit = 9223372036854775808.0;
+
     private const ulong Smallest = 0x0010000000000000;
 
     /// <summary>The result is a normal number above the smallest: its exponent field is neither 0, 1 nor all ones.</summary>
@@ -108,9 +112,21 @@ public static class F64
         return MultiplyAddSoft(a, b, c, negateProduct, negateAddend, ref status);
     }
 
-    public static ulong Min(ulong a, ulong b, ref FloatStatus status) => (ulong)Binary<Double64>.MinMax(a, b, false, ref status);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Min(ulong a, ulong b, ref FloatStatus status)
+    {
+        if (IsNormalOrZero(a) && IsNormalOrZero(b))
+            return BitConverter.UInt64BitsToDouble(a) < BitConverter.UInt64BitsToDouble(b) ? a : b;
+        return (ulong)Binary<Double64>.MinMax(a, b, false, ref status);
+    }
 
-    public static ulong Max(ulong a, ulong b, ref FloatStatus status) => (ulong)Binary<Double64>.MinMax(a, b, true, ref status);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Max(ulong a, ulong b, ref FloatStatus status)
+    {
+        if (IsNormalOrZero(a) && IsNormalOrZero(b))
+            return BitConverter.UInt64BitsToDouble(a) > BitConverter.UInt64BitsToDouble(b) ? a : b;
+        return (ulong)Binary<Double64>.MinMax(a, b, true, ref status);
+    }
 
     /// <summary>Compares; <paramref name="signalQuiet"/> makes a quiet NaN invalid (COMIS, the signaling predicates).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -129,24 +145,88 @@ public static class F64
         FloatPredicate.Holds(predicate, Compare(a, b, FloatPredicate.IsSignaling(predicate), ref status));
 
     /// <summary>ROUNDSS, ROUNDSD: <paramref name="control"/> is the instruction's immediate.</summary>
-    public static ulong RoundToIntegral(ulong a, byte control, ref FloatStatus status) =>
-        (ulong)Binary<Double64>.RoundToIntegral(a, control, ref status);
+    public static ulong RoundToIntegral(ulong a, byte control, ref FloatStatus status)
+    {
+        if (!IsNormalOrZero(a))
+            return (ulong)Binary<Double64>.RoundToIntegral(a, control, ref status);
+        double x = BitConverter.UInt64BitsToDouble(a);
+        double r = Integral(x, (control & 4) != 0 ? status.Rounding : (RoundingMode)(control & 3u));
+        if (r != x && (control & 8) == 0)
+            status.Raise(FloatExceptions.Precision);
+        return BitConverter.DoubleToUInt64Bits(r);
+    }
+
+    private static double Integral(double x, RoundingMode rounding) => rounding switch
+    {
+        RoundingMode.Nearest => Math.Round(x, MidpointRounding.ToEven),
+        RoundingMode.Down => Math.Floor(x),
+        RoundingMode.Up => Math.Ceiling(x),
+        _ => Math.Truncate(x),
+    };
 
     /// <summary>To int32, rounded as MXCSR says.</summary>
-    public static int ToInt32(ulong a, ref FloatStatus status) => (int)Binary<Double64>.ToSigned(a, 32, status.Rounding, ref status);
+    public static int ToInt32(ulong a, ref FloatStatus status)
+    {
+        double x = BitConverter.UInt64BitsToDouble(a);
+        if (IsNormalOrZero(a) && Math.Abs(x) < Int32Limit)
+        {
+            double r = Integral(x, status.Rounding);
+            if (Math.Abs(r) < Int32Limit)
+            {
+                if (r != x)
+                    status.Raise(FloatExceptions.Precision);
+                return (int)r;
+            }
+        }
+        return (int)Binary<Double64>.ToSigned(a, 32, status.Rounding, ref status);
+    }
 
     /// <summary>To int64, rounded as MXCSR says.</summary>
-    public static long ToInt64(ulong a, ref FloatStatus status) => Binary<Double64>.ToSigned(a, 64, status.Rounding, ref status);
+    public static long ToInt64(ulong a, ref FloatStatus status)
+    {
+        double x = BitConverter.UInt64BitsToDouble(a);
+        if (IsNormalOrZero(a) && Math.Abs(x) < Int64Limit)
+        {
+            double r = Integral(x, status.Rounding);
+            if (Math.Abs(r) < Int64Limit)
+            {
+                if (r != x)
+                    status.Raise(FloatExceptions.Precision);
+                return (long)r;
+            }
+        }
+        return Binary<Double64>.ToSigned(a, 64, status.Rounding, ref status);
+    }
 
     public static uint ToUInt32(ulong a, ref FloatStatus status) => (uint)Binary<Double64>.ToUnsigned(a, 32, status.Rounding, ref status);
 
     public static ulong ToUInt64(ulong a, ref FloatStatus status) => Binary<Double64>.ToUnsigned(a, 64, status.Rounding, ref status);
 
-    public static int ToInt32Truncated(ulong a, ref FloatStatus status) =>
-        (int)Binary<Double64>.ToSigned(a, 32, RoundingMode.TowardZero, ref status);
+    public static int ToInt32Truncated(ulong a, ref FloatStatus status)
+    {
+        double x = BitConverter.UInt64BitsToDouble(a);
+        if (IsNormalOrZero(a) && Math.Abs(x) < Int32Limit)
+        {
+            var r = (int)x;
+            if (r != x)
+                status.Raise(FloatExceptions.Precision);
+            return r;
+        }
+        return (int)Binary<Double64>.ToSigned(a, 32, RoundingMode.TowardZero, ref status);
+    }
 
-    public static long ToInt64Truncated(ulong a, ref FloatStatus status) =>
-        Binary<Double64>.ToSigned(a, 64, RoundingMode.TowardZero, ref status);
+    public static long ToInt64Truncated(ulong a, ref FloatStatus status)
+    {
+        double x = BitConverter.UInt64BitsToDouble(a);
+        if (IsNormalOrZero(a) && Math.Abs(x) < Int64Limit)
+        {
+            var r = (long)x;
+            if (r != x)
+                status.Raise(FloatExceptions.Precision);
+            return r;
+        }
+        return Binary<Double64>.ToSigned(a, 64, RoundingMode.TowardZero, ref status);
+    }
 
     public static uint ToUInt32Truncated(ulong a, ref FloatStatus status) =>
         (uint)Binary<Double64>.ToUnsigned(a, 32, RoundingMode.TowardZero, ref status);
@@ -154,16 +234,28 @@ public static class F64
     public static ulong ToUInt64Truncated(ulong a, ref FloatStatus status) =>
         Binary<Double64>.ToUnsigned(a, 64, RoundingMode.TowardZero, ref status);
 
-    public static ulong FromInt32(int value, ref FloatStatus status) => (ulong)Binary<Double64>.FromSigned(value, ref status);
+    /// <summary>Exact.</summary>
+    public static ulong FromInt32(int value, ref FloatStatus status) => BitConverter.DoubleToUInt64Bits(value);
 
-    public static ulong FromInt64(long value, ref FloatStatus status) => (ulong)Binary<Double64>.FromSigned(value, ref status);
+    public static ulong FromInt64(long value, ref FloatStatus status) => value is >= -(1L << 53) and <= 1L << 53
+        ? BitConverter.DoubleToUInt64Bits(value)
+        : Binary<Double64>.FromSigned(value, ref status);
 
     public static ulong FromUInt32(uint value, ref FloatStatus status) => (ulong)Binary<Double64>.FromUnsigned(value, ref status);
 
     public static ulong FromUInt64(ulong value, ref FloatStatus status) => (ulong)Binary<Double64>.FromUnsigned(value, ref status);
 
     /// <summary>CVTSD2SS.</summary>
-    public static uint ToF32(ulong a, ref FloatStatus status) => (uint)Binary<Double64>.Convert<Single32>(a, true, ref status);
+    public static uint ToF32(ulong a, ref FloatStatus status)
+    {
+        if (IsQuiet(status) && IsNormalOrZero(a))
+        {
+            uint r = BitConverter.SingleToUInt32Bits((float)BitConverter.UInt64BitsToDouble(a));
+            if (F32.IsPlain(r) || IsZero(a))
+                return r;
+        }
+        return (uint)Binary<Double64>.Convert<Single32>(a, true, ref status);
+    }
 
     // The portable twins, kept out of line so that the front doors stay small.
     [MethodImpl(MethodImplOptions.NoInlining)]

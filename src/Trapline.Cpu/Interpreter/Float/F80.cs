@@ -198,9 +198,88 @@ public readonly partial struct F80(ushort signExponent, ulong significand) : IEq
         return new F80((ushort)(signBit | (exponent + Bias)), significand);
     }
 
-    public static F80 Add(F80 a, F80 b, ref FloatStatus status) => AddSubtract(a, b, false, ref status);
+    public static F80 Add(F80 a, F80 b, ref FloatStatus status) =>
+        IsPlain(status) && AddPlain(a, b, ref status, out F80 r) ? r : AddSubtract(a, b, false, ref status);
 
-    public static F80 Subtract(F80 a, F80 b, ref FloatStatus status) => AddSubtract(a, b, true, ref status);
+    public static F80 Subtract(F80 a, F80 b, ref FloatStatus status) =>
+        IsPlain(status) && AddPlain(a, b.Negate(), ref status, out F80 r) ? r : AddSubtract(a, b, true, ref status);
+
+    /// <summary>The portable twins without fast paths.</summary>
+    public static F80 AddSoft(F80 a, F80 b, ref FloatStatus status) => AddSubtract(a, b, false, ref status);
+
+    public static F80 SubtractSoft(F80 a, F80 b, ref FloatStatus status) => AddSubtract(a, b, true, ref status);
+
+    /// <summary>What nearly all code runs under: 64-bit precision, round to nearest. No denormal memory operand either.</summary>
+    private static bool IsPlain(in FloatStatus status) =>
+        (status.Control & (FloatStatus.RoundingBits | 3u << FloatStatus.PrecisionControlShift)) == 3u << FloatStatus.PrecisionControlShift
+        && !status.MemoryOperandDenormal;
+
+    private bool IsNormal => (uint)(BiasedExponent - 1) < 0x7FFE && (long)Significand < 0;
+
+    /// <summary>a + b when both are normal, and so is the result; else false, with nothing raised.</summary>
+    private static bool AddPlain(F80 a, F80 b, ref FloatStatus status, out F80 result)
+    {
+        result = default;
+        if (!a.IsNormal || !b.IsNormal)
+            return false;
+        int distance = a.BiasedExponent - b.BiasedExponent;
+        if (distance < 0 || (distance == 0 && a.Significand < b.Significand))
+        {
+            (a, b) = (b, a);
+            distance = -distance;
+        }
+        if ((uint)(distance - 1) >= 63)
+        {
+            if (distance != 0)
+                return false;
+        }
+        int exponent = a.BiasedExponent;
+        ulong high = b.Significand >> distance;
+        ulong low = distance == 0 ? 0 : b.Significand << (64 - distance);
+        if (a.Sign == b.Sign)
+        {
+            high += a.Significand;
+            if (high < a.Significand)
+            {
+                low = low >> 1 | (low & 1) | high << 63;
+                high = high >> 1 | IntegerBit;
+                exponent++;
+            }
+        }
+        else
+        {
+            high = a.Significand - high - (low != 0 ? 1ul : 0);
+            low = 0 - low;
+            if ((long)high >= 0)
+            {
+                if (high == 0)
+                    return false;
+                int shift = BitOperations.LeadingZeroCount(high);
+                high = high << shift | low >> (64 - shift);
+                low <<= shift;
+                exponent -= shift;
+            }
+        }
+        return RoundPlain(a.SignExponent & 0x8000, exponent, high, low, ref status, out result);
+    }
+
+    /// <summary>Rounds high:low, whose top bit is set, to nearest; false when the exponent leaves the normal range.</summary>
+    private static bool RoundPlain(int sign, int exponent, ulong high, ulong low, ref FloatStatus status, out F80 result)
+    {
+        bool up = low > IntegerBit || (low == IntegerBit && (high & 1) != 0);
+        if (up && ++high == 0)
+        {
+            high = IntegerBit;
+            exponent++;
+        }
+        result = new F80((ushort)(sign | exponent), high);
+        if ((uint)(exponent - 1) >= 0x7FFE)
+            return false;
+        if (low != 0)
+            status.Raise(FloatExceptions.Precision);
+        status.RoundedUp = up;
+        return true;
+    }
 
     private static F80 AddSubtract(F80 a, F80 b, bool subtract, ref FloatStatus status)
     {
@@ -225,6 +304,24 @@ public readonly partial struct F80(ushort signExponent, ulong significand) : IEq
         (x.Denormal || y.Denormal || status.MemoryOperandDenormal) && status.Raise(FloatExceptions.Denormal);
 
     public static F80 Multiply(F80 a, F80 b, ref FloatStatus status)
+    {
+        if (IsPlain(status) && a.IsNormal && b.IsNormal)
+        {
+            ulong high = Math.BigMul(a.Significand, b.Significand, out ulong low);
+            int exponent = a.BiasedExponent + b.BiasedExponent - Bias + 1;
+            if ((long)high >= 0)
+            {
+                high = high << 1 | low >> 63;
+                low <<= 1;
+                exponent--;
+            }
+            if (RoundPlain((a.SignExponent ^ b.SignExponent) & 0x8000, exponent, high, low, ref status, out F80 r))
+                return r;
+        }
+        return MultiplySoft(a, b, ref status);
+    }
+
+    public static F80 MultiplySoft(F80 a, F80 b, ref FloatStatus status)
     {
         if (a.IsSpecial || b.IsSpecial)
             return PropagateNaN(a, b, ref status);

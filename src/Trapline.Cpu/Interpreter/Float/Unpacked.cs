@@ -57,12 +57,69 @@ internal static class Exact
             return From(x.Class == FloatClass.Zero ? y : x);
         }
 
-        bool xIsLarger = x.Exponent > y.Exponent || (x.Exponent == y.Exponent && x.Significand >= y.Significand);
-        Unpacked large = xIsLarger ? x : y;
-        Unpacked small = xIsLarger ? y : x;
-        UInt128 a = new(large.Significand, 0);
-        UInt128 b = ShiftRightSticky(new UInt128(small.Significand, 0), large.Exponent - small.Exponent);
-        return Combine(a, b, large.Exponent, large.Sign, small.Sign, rounding);
+        return (x.Exponent > y.Exponent || (x.Exponent == y.Exponent && x.Significand >= y.Significand))
+            ? AddSmaller(x, y, rounding)
+            : AddSmaller(y, x, rounding);
+    }
+
+    private static Intermediate AddSmaller(in Unpacked large, in Unpacked small, RoundingMode rounding)
+    {
+        Intermediate r = default;
+        r.Sign = large.Sign;
+        r.Exponent = large.Exponent;
+        int distance = large.Exponent - small.Exponent;
+        ulong b = small.Significand;
+        ulong high, low;
+        if (distance < 64)
+        {
+            high = b >> distance;
+            low = distance == 0 ? 0 : b << (64 - distance);
+        }
+        else
+        {
+            high = 0;
+            low = distance == 64 ? b : distance < 128 ? b >> (distance - 64) | (b << (128 - distance) != 0 ? 1ul : 0) : 1;
+        }
+        if (large.Sign == small.Sign)
+        {
+            high += large.Significand;
+            if (high < large.Significand)
+            {
+                low = low >> 1 | (low & 1) | high << 63;
+                high = high >> 1 | 1ul << 63;
+                r.Exponent++;
+            }
+        }
+        else
+        {
+            high = large.Significand - high - (low != 0 ? 1ul : 0);
+            low = 0 - low;
+            if ((long)high >= 0)
+            {
+                if (high == 0)
+                {
+                    if (low == 0)
+                    {
+                        r.IsZero = true;
+                        r.Sign = rounding == RoundingMode.Down;
+                        return r;
+                    }
+                    high = low;
+                    low = 0;
+                    r.Exponent -= 64;
+                }
+                int shift = BitOperations.LeadingZeroCount(high);
+                if (shift != 0)
+                {
+                    high = high << shift | low >> (64 - shift);
+                    low <<= shift;
+                    r.Exponent -= shift;
+                }
+            }
+        }
+        r.High = high;
+        r.Low = low;
+        return r;
     }
 
     /// <summary>a ± b for aligned magnitudes with a at least b; both have their point after the top bit of exponent <paramref name="exponent"/>.</summary>
