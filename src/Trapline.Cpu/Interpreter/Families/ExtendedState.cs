@@ -104,8 +104,8 @@ internal static unsafe class ExtendedState
 
     private static int LoadMxcsr<TEncoding>(SoftwareVcpu cpu, CpuState* s, Op* op) where TEncoding : IEncoding
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         if (!AnyAddress.Linear(cpu, s, op, 4, write: false, out ulong linear) || !GuestAccess.Load<W32>(cpu, s, op, linear, out ulong value))
             return Status.Fault;
         if ((value & ~(ulong)LegacyArea.MxcsrMask(cpu.Model)) != 0)
@@ -116,8 +116,8 @@ internal static unsafe class ExtendedState
 
     private static int StoreMxcsr<TEncoding>(SoftwareVcpu cpu, CpuState* s, Op* op) where TEncoding : IEncoding
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         return AnyAddress.Linear(cpu, s, op, 4, write: true, out ulong linear)
             && GuestAccess.Store<W32>(cpu, s, op, linear, s->Mxcsr) ? Status.Next : Status.Fault;
     }
@@ -130,8 +130,8 @@ internal static unsafe class ExtendedState
 
     private static int Emms(SoftwareVcpu cpu, CpuState* s, Op* op)
     {
-        if (Mmx.Unavailable(s))
-            return Mmx.Refuse(cpu, s);
+        if (!Mmx.Ready(cpu, s))
+            return Status.Fault;
         s->FpuTop = 0;
         s->FpuTags = 0;
         return Status.Next;

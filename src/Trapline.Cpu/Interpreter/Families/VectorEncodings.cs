@@ -13,11 +13,8 @@ namespace Trapline.Cpu.Interpreter.Families;
 /// </remarks>
 internal unsafe interface IEncoding
 {
-    /// <summary>True if the instruction must be refused now.</summary>
-    static abstract bool Unavailable(CpuState* s);
-
-    /// <summary>Raises the right exception. Call only when <see cref="Unavailable"/>.</summary>
-    static abstract int Refuse(SoftwareVcpu cpu, CpuState* s);
+    /// <summary>False: the instruction is refused now, and the fault is pending.</summary>
+    static abstract bool Ready(SoftwareVcpu cpu, CpuState* s);
 
     /// <summary>Writes a destination register.</summary>
     static abstract void Write(CpuState* s, int offset, Vector128<byte> value);
@@ -32,11 +29,15 @@ internal readonly unsafe struct Sse : IEncoding
     private const MethodImplOptions Inline = MethodImplOptions.AggressiveInlining;
 
     [MethodImpl(Inline)]
-    public static bool Unavailable(CpuState* s) => ((s->Cr0 & (Cr0.Em | Cr0.Ts)) | (~s->Cr4 & Cr4.OsFxsr)) != 0;
+    public static bool Ready(SoftwareVcpu cpu, CpuState* s) => ((s->Cr0 & (Cr0.Em | Cr0.Ts)) | (~s->Cr4 & Cr4.OsFxsr)) == 0 || Refuse(cpu, s);
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    public static int Refuse(SoftwareVcpu cpu, CpuState* s) =>
-        (s->Cr0 & Cr0.Em) != 0 || (s->Cr4 & Cr4.OsFxsr) == 0 ? cpu.Undefined() : cpu.Fault(Vector.DeviceNotAvailable);
+    private static bool Refuse(SoftwareVcpu cpu, CpuState* s)
+    {
+        bool undefined = (s->Cr0 & Cr0.Em) != 0 || (s->Cr4 & Cr4.OsFxsr) == 0;
+        cpu.Fault(undefined ? Vector.InvalidOpcode : Vector.DeviceNotAvailable);
+        return false;
+    }
 
     [MethodImpl(Inline)]
     public static void Write(CpuState* s, int offset, Vector128<byte> value) => value.Store((byte*)s + offset);
@@ -52,14 +53,19 @@ internal readonly unsafe struct Vex : IEncoding
     private const ulong AvxState = 6;
 
     [MethodImpl(Inline)]
-    public static bool Unavailable(CpuState* s) =>
-        ((~s->Cr0 & Cr0.Pe) | (s->Cr0 & Cr0.Ts) | (~s->Cr4 & Cr4.OsXsave) | (~s->Xcr0 & AvxState) | (s->RFlags & Rflags.Vm)) != 0;
+    public static bool Ready(SoftwareVcpu cpu, CpuState* s) => (Missing(s) | (s->Cr0 & Cr0.Ts)) == 0 || Refuse(cpu, s);
+
+    /// <summary>What makes VEX encodings undefined: real and virtual-8086 mode, and state that the system has not enabled.</summary>
+    [MethodImpl(Inline)]
+    private static ulong Missing(CpuState* s) =>
+        (~s->Cr0 & Cr0.Pe) | (~s->Cr4 & Cr4.OsXsave) | (~s->Xcr0 & AvxState) | (s->RFlags & Rflags.Vm);
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    public static int Refuse(SoftwareVcpu cpu, CpuState* s) =>
-        ((~s->Cr0 & Cr0.Pe) | (~s->Cr4 & Cr4.OsXsave) | (~s->Xcr0 & AvxState) | (s->RFlags & Rflags.Vm)) != 0
-            ? cpu.Undefined()
-            : cpu.Fault(Vector.DeviceNotAvailable);
+    private static bool Refuse(SoftwareVcpu cpu, CpuState* s)
+    {
+        cpu.Fault(Missing(s) != 0 ? Vector.InvalidOpcode : Vector.DeviceNotAvailable);
+        return false;
+    }
 
     [MethodImpl(Inline)]
     public static void Write(CpuState* s, int offset, Vector128<byte> value)
@@ -79,11 +85,16 @@ internal readonly unsafe struct Mmx : IEncoding
     private const uint ErrorSummary = 1 << 7;
 
     [MethodImpl(Inline)]
-    public static bool Unavailable(CpuState* s) => ((s->Cr0 & (Cr0.Em | Cr0.Ts)) | (s->Fsw & ErrorSummary)) != 0;
+    public static bool Ready(SoftwareVcpu cpu, CpuState* s) => ((s->Cr0 & (Cr0.Em | Cr0.Ts)) | (s->Fsw & ErrorSummary)) == 0 || ReadySlow(cpu, s);
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    public static int Refuse(SoftwareVcpu cpu, CpuState* s) =>
-        (s->Cr0 & Cr0.Em) != 0 ? cpu.Undefined() : cpu.Fault((s->Cr0 & Cr0.Ts) != 0 ? Vector.DeviceNotAvailable : Vector.X87Error);
+    private static bool ReadySlow(SoftwareVcpu cpu, CpuState* s)
+    {
+        if ((s->Cr0 & (Cr0.Em | Cr0.Ts)) == 0)
+            return X87.NothingPending(cpu, s);
+        cpu.Fault((s->Cr0 & Cr0.Em) != 0 ? Vector.InvalidOpcode : Vector.DeviceNotAvailable);
+        return false;
+    }
 
     [MethodImpl(Inline)]
     public static void Write(CpuState* s, int offset, Vector128<byte> value)

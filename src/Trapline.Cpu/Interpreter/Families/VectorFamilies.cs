@@ -14,6 +14,10 @@ internal static class VectorFamilies
         VectorShuffles.Register(r);
         VectorBlends.Register(r);
         VectorPermutes.Register(r);
+        VectorCrypto.Register(r);
+        StringCompare.Register(r);
+        MaskedMoves.Register(r);
+        Gathers.Register(r);
         ExtendedState.Register(r);
         XsaveFamily.Register(r);
     }

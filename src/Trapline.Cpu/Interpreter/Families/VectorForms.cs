@@ -71,6 +71,15 @@ internal static unsafe class VectorForms
         return true;
     }
 
+    /// <summary>Legacy forms whose memory operand may lie anywhere: AMD processors take unaligned SHA operands.</summary>
+    public static bool BindUnaligned<TOperation>(ref OpBuilder b) where TOperation : IVectorImmediate
+    {
+        if (!Begin(ref b))
+            return false;
+        b.Op->Run = (b.Op->Flags & OpFlags.Memory) != 0 ? &Run<TOperation, Sse, InMemory<AnyAddress>> : &Run<TOperation, Sse, InRegister>;
+        return true;
+    }
+
     /// <summary>VEX.256 only, and VEX.128 as its truncation where the operation has one.</summary>
     public static bool BindWide<TOperation>(ref OpBuilder b) where TOperation : IVectorWide
     {
@@ -85,6 +94,17 @@ internal static unsafe class VectorForms
             b.Op->Run = part ? &RunTruncated<TOperation, Vex, InPartOfMemory> : &RunTruncated<TOperation, Vex, InRegister>;
         else
             b.Op->Run = part ? &RunTruncated<TOperation, Sse, InPartOfMemory> : &RunTruncated<TOperation, Sse, InRegister>;
+        return true;
+    }
+
+    /// <summary>XMM0 as the third source of a legacy form whose memory operand may lie anywhere.</summary>
+    public static bool BindTernaryUnaligned<TOperation>(ref OpBuilder b) where TOperation : IVectorTernary
+    {
+        if (!Begin(ref b))
+            return false;
+        b.Op->Imm = (ulong)YmmOffset;
+        b.Op->Run = (b.Op->Flags & OpFlags.Memory) != 0
+            ? &RunTernary<TOperation, Sse, InMemory<AnyAddress>> : &RunTernary<TOperation, Sse, InRegister>;
         return true;
     }
 
@@ -155,8 +175,8 @@ internal static unsafe class VectorForms
     internal static int Run<TOperation, TEncoding, TSource>(SoftwareVcpu cpu, CpuState* s, Op* op)
         where TOperation : IVectorImmediate where TEncoding : IEncoding where TSource : ISource
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         if (!TSource.Load(cpu, s, op, out Vector128<byte> b))
             return Status.Fault;
         TEncoding.Write(s, op->Dst, TOperation.Apply(Vector128.Load((byte*)s + op->Src2), b, (int)op->Imm));
@@ -166,8 +186,8 @@ internal static unsafe class VectorForms
     internal static int Run256<TOperation, TSource>(SoftwareVcpu cpu, CpuState* s, Op* op)
         where TOperation : IVectorImmediate where TSource : ISource
     {
-        if (Vex.Unavailable(s))
-            return Vex.Refuse(cpu, s);
+        if (!Vex.Ready(cpu, s))
+            return Status.Fault;
         if (!TSource.Load256(cpu, s, op, out Vector256<byte> b))
             return Status.Fault;
         byte* a = (byte*)s + op->Src2, destination = (byte*)s + op->Dst;
@@ -182,8 +202,8 @@ internal static unsafe class VectorForms
     private static int RunWide<TOperation, TSource>(SoftwareVcpu cpu, CpuState* s, Op* op)
         where TOperation : IVectorWide where TSource : ISource
     {
-        if (Vex.Unavailable(s))
-            return Vex.Refuse(cpu, s);
+        if (!Vex.Ready(cpu, s))
+            return Status.Fault;
         if (!TSource.Load256(cpu, s, op, out Vector256<byte> b))
             return Status.Fault;
         TOperation.Apply(Vector256.Load((byte*)s + op->Src2), b, (int)op->Imm).Store((byte*)s + op->Dst);
@@ -193,8 +213,8 @@ internal static unsafe class VectorForms
     private static int RunTruncated<TOperation, TEncoding, TSource>(SoftwareVcpu cpu, CpuState* s, Op* op)
         where TOperation : IVectorWide where TEncoding : IEncoding where TSource : ISource
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         if (!TSource.Load(cpu, s, op, out Vector128<byte> b))
             return Status.Fault;
         TEncoding.Write(s, op->Dst, TOperation.Apply(default, b.ToVector256(), (int)op->Imm).GetLower());
@@ -204,8 +224,8 @@ internal static unsafe class VectorForms
     private static int RunTernary<TOperation, TEncoding, TSource>(SoftwareVcpu cpu, CpuState* s, Op* op)
         where TOperation : IVectorTernary where TEncoding : IEncoding where TSource : ISource
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         if (!TSource.Load(cpu, s, op, out Vector128<byte> b))
             return Status.Fault;
         TEncoding.Write(s, op->Dst, TOperation.Apply(Vector128.Load((byte*)s + op->Src2), b, Vector128.Load((byte*)s + op->Imm)));
@@ -215,8 +235,8 @@ internal static unsafe class VectorForms
     private static int RunTernary256<TOperation, TSource>(SoftwareVcpu cpu, CpuState* s, Op* op)
         where TOperation : IVectorTernary where TSource : ISource
     {
-        if (Vex.Unavailable(s))
-            return Vex.Refuse(cpu, s);
+        if (!Vex.Ready(cpu, s))
+            return Status.Fault;
         if (!TSource.Load256(cpu, s, op, out Vector256<byte> b))
             return Status.Fault;
         byte* a = (byte*)s + op->Src2, c = (byte*)s + op->Imm, destination = (byte*)s + op->Dst;

@@ -88,8 +88,8 @@ internal static unsafe class VectorLogic
     private static int Test<TBits, TEncoding, TSource>(SoftwareVcpu cpu, CpuState* s, Op* op)
         where TBits : ITestedBits where TEncoding : IEncoding where TSource : ISource
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         Vector256<byte> a = Vector256.Load((byte*)s + op->Dst), b;
         if ((op->Flags & OpFlags.Wide) == 0)
         {

@@ -70,16 +70,16 @@ internal static unsafe class VectorMoves
 
     private static int Copy<TEncoding>(SoftwareVcpu cpu, CpuState* s, Op* op) where TEncoding : IEncoding
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         TEncoding.Write(s, op->Dst, Vector128.Load((byte*)s + op->Src));
         return Status.Next;
     }
 
     private static int Copy256(SoftwareVcpu cpu, CpuState* s, Op* op)
     {
-        if (Vex.Unavailable(s))
-            return Vex.Refuse(cpu, s);
+        if (!Vex.Ready(cpu, s))
+            return Status.Fault;
         Vector256.Load((byte*)s + op->Src).Store((byte*)s + op->Dst);
         return Status.Next;
     }
@@ -87,8 +87,8 @@ internal static unsafe class VectorMoves
     private static int Load<TEncoding, TPlacement, TAddress>(SoftwareVcpu cpu, CpuState* s, Op* op)
         where TEncoding : IEncoding where TPlacement : IPlacement where TAddress : IAddress
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         if (!TAddress.Linear(cpu, s, op, 16, write: false, out ulong linear)
             || !TPlacement.Check(cpu, linear, 16)
             || !GuestAccess.Load128(cpu, s, op, linear, out Vector128<byte> value))
@@ -100,8 +100,8 @@ internal static unsafe class VectorMoves
     private static int Store<TEncoding, TPlacement, TAddress>(SoftwareVcpu cpu, CpuState* s, Op* op)
         where TEncoding : IEncoding where TPlacement : IPlacement where TAddress : IAddress
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         return TAddress.Linear(cpu, s, op, 16, write: true, out ulong linear)
             && TPlacement.Check(cpu, linear, 16)
             && GuestAccess.Store128(cpu, s, op, linear, Vector128.Load((byte*)s + op->Src)) ? Status.Next : Status.Fault;
@@ -110,8 +110,8 @@ internal static unsafe class VectorMoves
     private static int Load256<TPlacement, TAddress>(SoftwareVcpu cpu, CpuState* s, Op* op)
         where TPlacement : IPlacement where TAddress : IAddress
     {
-        if (Vex.Unavailable(s))
-            return Vex.Refuse(cpu, s);
+        if (!Vex.Ready(cpu, s))
+            return Status.Fault;
         if (!TAddress.Linear(cpu, s, op, 32, write: false, out ulong linear)
             || !TPlacement.Check(cpu, linear, 32)
             || !GuestAccess.Load256(cpu, s, op, linear, out Vector256<byte> value))
@@ -123,8 +123,8 @@ internal static unsafe class VectorMoves
     private static int Store256<TPlacement, TAddress>(SoftwareVcpu cpu, CpuState* s, Op* op)
         where TPlacement : IPlacement where TAddress : IAddress
     {
-        if (Vex.Unavailable(s))
-            return Vex.Refuse(cpu, s);
+        if (!Vex.Ready(cpu, s))
+            return Status.Fault;
         return TAddress.Linear(cpu, s, op, 32, write: true, out ulong linear)
             && TPlacement.Check(cpu, linear, 32)
             && GuestAccess.Store256(cpu, s, op, linear, Vector256.Load((byte*)s + op->Src)) ? Status.Next : Status.Fault;
@@ -145,8 +145,8 @@ internal static unsafe class VectorMoves
     /// <summary>VZEROUPPER. Outside 64-bit mode only YMM0 to YMM7 exist (SDM Vol. 2, VZEROUPPER).</summary>
     private static int ZeroUpper(SoftwareVcpu cpu, CpuState* s, Op* op)
     {
-        if (Vex.Unavailable(s))
-            return Vex.Refuse(cpu, s);
+        if (!Vex.Ready(cpu, s))
+            return Status.Fault;
         int count = s->Is64 != 0 ? 16 : 8;
         for (int i = 0; i < count; i++)
             Vector128<ulong>.Zero.Store(&s->Ymm[i * 4 + 2]);
@@ -155,8 +155,8 @@ internal static unsafe class VectorMoves
 
     private static int ZeroAll(SoftwareVcpu cpu, CpuState* s, Op* op)
     {
-        if (Vex.Unavailable(s))
-            return Vex.Refuse(cpu, s);
+        if (!Vex.Ready(cpu, s))
+            return Status.Fault;
         int count = s->Is64 != 0 ? 16 : 8;
         for (int i = 0; i < count; i++)
             Vector256<ulong>.Zero.Store(&s->Ymm[i * 4]);

@@ -120,8 +120,8 @@ internal static unsafe class VectorPartMoves
 
     private static int Load64<TEncoding>(SoftwareVcpu cpu, CpuState* s, Op* op) where TEncoding : IEncoding
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         if (!Flat64.Linear(cpu, s, op, 8, write: false, out ulong linear) || !GuestAccess.Load<W64>(cpu, s, op, linear, out ulong value))
             return Status.Fault;
         TEncoding.Write(s, op->Dst, Vector128.CreateScalar(value).AsByte());
@@ -130,8 +130,8 @@ internal static unsafe class VectorPartMoves
 
     private static int LoadPart<TEncoding>(SoftwareVcpu cpu, CpuState* s, Op* op) where TEncoding : IEncoding
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         if (!InPartOfMemory.Load(cpu, s, op, out Vector128<byte> value))
             return Status.Fault;
         TEncoding.Write(s, op->Dst, value);
@@ -140,8 +140,8 @@ internal static unsafe class VectorPartMoves
 
     private static int FromGeneral<TEncoding>(SoftwareVcpu cpu, CpuState* s, Op* op) where TEncoding : IEncoding
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         ulong value = *(ulong*)((byte*)s + op->Src);
         TEncoding.Write(s, op->Dst, Vector128.CreateScalar(op->OperandSize == 8 ? value : (uint)value).AsByte());
         return Status.Next;
@@ -192,8 +192,8 @@ internal static unsafe class VectorPartMoves
 
     private static int Store64<TEncoding>(SoftwareVcpu cpu, CpuState* s, Op* op) where TEncoding : IEncoding
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         if (!Flat64.Linear(cpu, s, op, 8, write: true, out ulong linear)
             || !GuestAccess.Store<W64>(cpu, s, op, linear, *(ulong*)((byte*)s + op->Src)))
             return Status.Fault;
@@ -203,8 +203,8 @@ internal static unsafe class VectorPartMoves
 
     private static int StorePart<TEncoding>(SoftwareVcpu cpu, CpuState* s, Op* op) where TEncoding : IEncoding
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         int size = op->OperandSize;
         if (!AnyAddress.Linear(cpu, s, op, size, write: true, out ulong linear)
             || !GuestAccess.Store(cpu, s, op, linear, size, Part((byte*)s + op->Src, size)))
@@ -216,8 +216,8 @@ internal static unsafe class VectorPartMoves
     /// <summary>A part to a general register, zero-extended to its full 64 bits.</summary>
     private static int ToGeneral<TEncoding>(SoftwareVcpu cpu, CpuState* s, Op* op) where TEncoding : IEncoding
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         *(ulong*)((byte*)s + op->Dst) = Part((byte*)s + op->Src, op->OperandSize);
         TEncoding.Touch(s);
         return Status.Next;
@@ -267,8 +267,8 @@ internal static unsafe class VectorPartMoves
     /// <summary>The first source with one element, at byte Imm, replaced by the low bytes of the last source.</summary>
     private static int Insert<TEncoding, TSource>(SoftwareVcpu cpu, CpuState* s, Op* op) where TEncoding : IEncoding where TSource : ISource
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         if (!TSource.Load(cpu, s, op, out Vector128<byte> b))
             return Status.Fault;
         Vector128<byte> result = Vector128.Load((byte*)s + op->Src2);
@@ -325,16 +325,16 @@ internal static unsafe class VectorPartMoves
 
     private static int Mask<TSigns, TEncoding>(SoftwareVcpu cpu, CpuState* s, Op* op) where TSigns : ISigns where TEncoding : IEncoding
     {
-        if (TEncoding.Unavailable(s))
-            return TEncoding.Refuse(cpu, s);
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
         *(ulong*)((byte*)s + op->Dst) = TSigns.Of(Vector128.Load((byte*)s + op->Src));
         return Status.Next;
     }
 
     private static int Mask256<TSigns>(SoftwareVcpu cpu, CpuState* s, Op* op) where TSigns : ISigns
     {
-        if (Vex.Unavailable(s))
-            return Vex.Refuse(cpu, s);
+        if (!Vex.Ready(cpu, s))
+            return Status.Fault;
         byte* source = (byte*)s + op->Src;
         *(ulong*)((byte*)s + op->Dst) = TSigns.Of(Vector128.Load(source)) | (TSigns.Of(Vector128.Load(source + 16)) << TSigns.Count);
         return Status.Next;
@@ -342,8 +342,8 @@ internal static unsafe class VectorPartMoves
 
     private static int MaskMmx(SoftwareVcpu cpu, CpuState* s, Op* op)
     {
-        if (Mmx.Unavailable(s))
-            return Mmx.Refuse(cpu, s);
+        if (!Mmx.Ready(cpu, s))
+            return Status.Fault;
         *(ulong*)((byte*)s + op->Dst) = Vector128.Load((byte*)s + op->Src).ExtractMostSignificantBits() & 0xFF;
         Mmx.Touch(s);
         return Status.Next;
@@ -363,10 +363,10 @@ internal static unsafe class VectorPartMoves
 
     private static int MmxToSse(SoftwareVcpu cpu, CpuState* s, Op* op)
     {
-        if (Sse.Unavailable(s))
-            return Sse.Refuse(cpu, s);
-        if (Mmx.Unavailable(s))
-            return Mmx.Refuse(cpu, s);
+        if (!Sse.Ready(cpu, s))
+            return Status.Fault;
+        if (!Mmx.Ready(cpu, s))
+            return Status.Fault;
         Sse.Write(s, op->Dst, Vector128.CreateScalar(*(ulong*)((byte*)s + op->Src)).AsByte());
         Mmx.Touch(s);
         return Status.Next;
@@ -374,10 +374,10 @@ internal static unsafe class VectorPartMoves
 
     private static int SseToMmx(SoftwareVcpu cpu, CpuState* s, Op* op)
     {
-        if (Sse.Unavailable(s))
-            return Sse.Refuse(cpu, s);
-        if (Mmx.Unavailable(s))
-            return Mmx.Refuse(cpu, s);
+        if (!Sse.Ready(cpu, s))
+            return Status.Fault;
+        if (!Mmx.Ready(cpu, s))
+            return Status.Fault;
         Mmx.Write(s, op->Dst, Vector128.Load((byte*)s + op->Src));
         return Status.Next;
     }

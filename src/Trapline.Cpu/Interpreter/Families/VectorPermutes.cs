@@ -199,16 +199,16 @@ internal static unsafe class VectorPermutes
 
     private static int StoreLane(SoftwareVcpu cpu, CpuState* s, Op* op)
     {
-        if (Vex.Unavailable(s))
-            return Vex.Refuse(cpu, s);
+        if (!Vex.Ready(cpu, s))
+            return Status.Fault;
         return AnyAddress.Linear(cpu, s, op, 16, write: true, out ulong linear)
             && GuestAccess.Store128(cpu, s, op, linear, Vector128.Load((byte*)s + op->Src)) ? Status.Next : Status.Fault;
     }
 
     private static int CopyLane(SoftwareVcpu cpu, CpuState* s, Op* op)
     {
-        if (Vex.Unavailable(s))
-            return Vex.Refuse(cpu, s);
+        if (!Vex.Ready(cpu, s))
+            return Status.Fault;
         Vex.Write(s, op->Dst, Vector128.Load((byte*)s + op->Src));
         return Status.Next;
     }

@@ -57,8 +57,8 @@ internal static unsafe class VectorShifts
 
     private static int Run256<TShift, TSource>(SoftwareVcpu cpu, CpuState* s, Op* op) where TShift : IShift where TSource : ISource
     {
-        if (Vex.Unavailable(s))
-            return Vex.Refuse(cpu, s);
+        if (!Vex.Ready(cpu, s))
+            return Status.Fault;
         if (!TSource.Load(cpu, s, op, out Vector128<byte> count))
             return Status.Fault;
         byte* a = (byte*)s + op->Src2, destination = (byte*)s + op->Dst;
