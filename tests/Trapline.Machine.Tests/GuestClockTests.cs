@@ -26,7 +26,7 @@ public class GuestClockTests
         Assert.Equal(Enumerable.Range(0, 40).Reverse(), fired.Select(f => f.Id));
         Assert.All(fired, f => Assert.True(f.Late >= 0));
         long median = fired.Select(f => f.Late).Order().ElementAt(20);
-        Assert.True(median < 2_000_000, $"median lateness {median} ns");
+        Assert.True(median < 50_000_000, $"median lateness {median} ns");
     }
 
     [Fact]
