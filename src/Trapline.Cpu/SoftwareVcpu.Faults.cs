@@ -38,6 +38,20 @@ public sealed unsafe partial class SoftwareVcpu
         return Status.Fault;
     }
 
+    /// <summary>
+    /// A gather faulted after some of its elements: if a trap is due, it comes first, and the instruction goes on after the trap's handler. RF keeps a
+    /// breakpoint on it from matching twice (SDM Vol. 2, VPGATHERDD). False: deliver the fault.
+    /// </summary>
+    internal bool TrapInsteadOfFault(Op* op)
+    {
+        if ((State->RFlags & Rflags.Tf) == 0 && State->PendingDebug == 0)
+            return false;
+        State->Rip = op->Rip;
+        State->RFlags |= Rflags.Rf;
+        RequestStep();
+        return true;
+    }
+
     /// <summary>#GP(0), the most common refusal.</summary>
     internal int GeneralProtection() => FaultCode(Vector.GeneralProtection, 0);
 

@@ -54,18 +54,17 @@ public sealed unsafe class PageWalker(CpuState* state, GuestMemory memory, CpuMo
                 && ((access & Access.Implicit) != 0 || (state->RFlags & Rflags.Ac) == 0 || state->Cpl == 3);
             denied = smap || (write && (entry.Rights & TlbRights.Writable) == 0 && (state->Cr0 & Cr0.Wp) != 0);
         }
-        if (denied)
-            return PageFaultCode.Present;
-        // Protection keys guard data accesses to user pages (SDM Vol. 3, 4.6.2).
+        uint cause = denied ? PageFaultCode.Present : 0;
+        // Protection keys guard data accesses to user pages (SDM Vol. 3, 4.6.2); the PK bit is set even if something else forbids the access too (4.7).
         if (userPage && (access & Access.Fetch) == 0 && (state->Cr4 & Cr4.Pke) != 0 && (state->Efer & Efer.Lma) != 0)
         {
             uint key = state->Pkru >> (entry.ProtectionKey * 2);
             bool accessDisabled = (key & 1) != 0;
             bool writeDisabled = (key & 2) != 0 && write && ((access & Access.User) != 0 || (state->Cr0 & Cr0.Wp) != 0);
             if (accessDisabled || writeDisabled)
-                return PageFaultCode.Present | PageFaultCode.ProtectionKey;
+                cause = PageFaultCode.Present | PageFaultCode.ProtectionKey;
         }
-        return 0;
+        return cause;
     }
 
     /// <summary>A #PF error code for an access that failed for <paramref name="cause"/>.</summary>

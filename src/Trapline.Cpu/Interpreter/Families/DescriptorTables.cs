@@ -279,7 +279,8 @@ public static unsafe class DescriptorTables
         ulong value = *(ushort*)((byte*)s + op->Dst);
         ulong linear = 0;
         bool memory = (op->Flags & OpFlags.Memory) != 0;
-        if (memory && !(General.Linear(cpu, s, op, 2, write: true, out linear) && cpu.LoadForUpdate(linear, 2, op->Segment, out value)))
+        // A plain read, then a write only if RPL rises: processors report the #PF of the first as a read's.
+        if (memory && !(General.Linear(cpu, s, op, 2, write: false, out linear) && GuestAccess.Load<W16>(cpu, s, op, linear, out value)))
             return Status.Fault;
         bool raise = (value & 3) < wanted;
         if (raise)
@@ -287,7 +288,7 @@ public static unsafe class DescriptorTables
             value = (value & ~3ul) | wanted;
             if (!memory)
                 *(ushort*)((byte*)s + op->Dst) = (ushort)value;
-            else if (!GuestAccess.Store<W16>(cpu, s, op, linear, value))
+            else if (!General.Linear(cpu, s, op, 2, write: true, out linear) || !GuestAccess.Store<W16>(cpu, s, op, linear, value))
                 return Status.Fault;
         }
         SetZero(s, raise);

@@ -6,7 +6,7 @@ namespace Trapline.Cpu.Interpreter.Families;
 /// <summary>VGATHERxPS/PD and VPGATHERxD/Q: each chosen element from an address of its own.</summary>
 /// <remarks>
 /// A fault leaves the elements below it done: they are in the destination and their mask is zero, chosen or not, so that the instruction goes on where it
-/// stopped (SDM Vol. 2, VPGATHERDD). Dst is the destination, Src the index vector, Src2 the mask, Imm the number of elements.
+/// stopped, and traps of the elements done are delivered in lieu of the fault (SDM Vol. 2, VPGATHERDD). Dst is the destination, Src the index vector, Src2 the mask, Imm the number of elements.
 /// </remarks>
 internal static unsafe class Gathers
 {
@@ -47,6 +47,7 @@ internal static unsafe class Gathers
             return Status.Fault;
         byte* destination = (byte*)s + op->Dst, mask = (byte*)s + op->Src2, indices = (byte*)s + op->Src;
         int size = (int)op->Imm * TData.Bytes;
+        bool progress = false;
         for (int i = 0; i < (int)op->Imm; i++)
         {
             int at = i * TData.Bytes;
@@ -59,9 +60,10 @@ internal static unsafe class Gathers
             ulong offset = General.Truncate(s->Gpr[op->Base] + (index << op->Scale) + op->Disp, op->AddressSize);
             if (!cpu.SegmentLinear(op->Segment, offset, TData.Bytes, write: false, out ulong linear)
                 || !GuestAccess.Load<TData>(cpu, s, op, linear, out ulong element))
-                return Status.Fault;
+                return progress && cpu.TrapInsteadOfFault(op) ? Status.BlockEnd : Status.Fault;
             TData.Set(destination + at, element);
             TData.Set(mask + at, 0);
+            progress = true;
         }
         Vector256<byte>.Zero.Store(mask);
         for (int at = size; at < 32; at += 8)

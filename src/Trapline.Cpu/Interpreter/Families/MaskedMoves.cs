@@ -83,18 +83,23 @@ internal static unsafe class MaskedMoves
         if (!TEncoding.Ready(cpu, s))
             return Status.Fault;
         byte* mask = (byte*)s + op->Src2, data = (byte*)s + op->Src;
+        // MASKMOVQ takes over the x87 stack even if its store then faults.
+        TEncoding.Touch(s);
         // Two passes: the first finds every fault, so that none comes after the first byte is written.
         for (int at = 0; at < op->OperandSize; at += TWidth.Bytes)
             if (Chosen<TWidth>(mask, at)
                 && (!AnyAddress.LinearAt(cpu, s, op, (ulong)at, TWidth.Bytes, write: true, out ulong linear)
-                    || (GuestAccess.WritePointer(s, linear, TWidth.Bytes) == null && !cpu.Probe(linear, TWidth.Bytes, op->Segment, write: true))))
+                    || (GuestAccess.WritePointer(s, linear, TWidth.Bytes) == null && !cpu.Probe(Reported<TWidth>(linear, at), TWidth.Bytes, op->Segment, write: true))))
                 return Status.Fault;
         for (int at = 0; at < op->OperandSize; at += TWidth.Bytes)
             if (Chosen<TWidth>(mask, at)
                 && (!AnyAddress.LinearAt(cpu, s, op, (ulong)at, TWidth.Bytes, write: true, out ulong linear)
                     || !GuestAccess.Store<TWidth>(cpu, s, op, linear, TWidth.Get(data + at))))
                 return Status.Fault;
-        TEncoding.Touch(s);
         return Status.Next;
     }
+
+    /// <summary>CR2 of a fault: moves of bytes report the operand's first byte in the page, chosen or not; moves of words the word.</summary>
+    private static ulong Reported<TWidth>(ulong linear, int at) where TWidth : IWidth =>
+        TWidth.Bytes == 1 ? linear - Math.Min((ulong)at, linear & 0xFFF) : linear;
 }
