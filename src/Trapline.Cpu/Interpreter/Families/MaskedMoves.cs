@@ -4,7 +4,8 @@ using Iced.Intel;
 namespace Trapline.Cpu.Interpreter.Families;
 
 /// <summary>
-/// Moves of chosen elements: VMASKMOVPS/PD, VPMASKMOVD/Q, MASKMOVQ, MASKMOVDQU. Elements whose mask bit is clear are not accessed and cannot fault.
+/// Moves of chosen elements: VMASKMOVPS/PD, VPMASKMOVD/Q, MASKMOVQ, MASKMOVDQU. Elements whose mask bit is clear are not accessed and cannot fault,
+/// except those of the last two.
 /// </summary>
 internal static unsafe class MaskedMoves
 {
@@ -30,7 +31,7 @@ internal static unsafe class MaskedMoves
         if (b.IsMemory(0))
         {
             b.Op->Src = b.Offset(2);
-            b.Op->Run = &Store<TWidth, Vex>;
+            b.Op->Run = &Store<TWidth>;
         }
         else
         {
@@ -53,7 +54,7 @@ internal static unsafe class MaskedMoves
         b.Op->AddressSize = (byte)(b.Kind(0) switch { OpKind.MemorySegDI => 2, OpKind.MemorySegEDI => 4, _ => 8 });
         b.Op->Segment = (byte)OpBuilder.SegmentNumber(b.Instruction.MemorySegment);
         b.Op->Flags |= OpFlags.Memory | (b.Op->AddressSize == 8 ? OpFlags.Flat : 0);
-        b.Op->Run = mmx ? &Store<W8, Mmx> : (b.Op->Flags & OpFlags.Vex) != 0 ? &Store<W8, Vex> : &Store<W8, Sse>;
+        b.Op->Run = mmx ? &StoreBytes<Mmx> : (b.Op->Flags & OpFlags.Vex) != 0 ? &StoreBytes<Vex> : &StoreBytes<Sse>;
         return true;
     }
 
@@ -78,18 +79,16 @@ internal static unsafe class MaskedMoves
         return Status.Next;
     }
 
-    private static int Store<TWidth, TEncoding>(SoftwareVcpu cpu, CpuState* s, Op* op) where TWidth : IWidth where TEncoding : IEncoding
+    private static int Store<TWidth>(SoftwareVcpu cpu, CpuState* s, Op* op) where TWidth : IWidth
     {
-        if (!TEncoding.Ready(cpu, s))
+        if (!Vex.Ready(cpu, s))
             return Status.Fault;
         byte* mask = (byte*)s + op->Src2, data = (byte*)s + op->Src;
-        // MASKMOVQ takes over the x87 stack even if its store then faults.
-        TEncoding.Touch(s);
         // Two passes: the first finds every fault, so that none comes after the first byte is written.
         for (int at = 0; at < op->OperandSize; at += TWidth.Bytes)
             if (Chosen<TWidth>(mask, at)
                 && (!AnyAddress.LinearAt(cpu, s, op, (ulong)at, TWidth.Bytes, write: true, out ulong linear)
-                    || (GuestAccess.WritePointer(s, linear, TWidth.Bytes) == null && !cpu.Probe(Reported<TWidth>(linear, at), TWidth.Bytes, op->Segment, write: true))))
+                    || (GuestAccess.WritePointer(s, linear, TWidth.Bytes) == null && !cpu.Probe(linear, TWidth.Bytes, op->Segment, write: true))))
                 return Status.Fault;
         for (int at = 0; at < op->OperandSize; at += TWidth.Bytes)
             if (Chosen<TWidth>(mask, at)
@@ -99,7 +98,23 @@ internal static unsafe class MaskedMoves
         return Status.Next;
     }
 
-    /// <summary>CR2 of a fault: moves of bytes report the operand's first byte in the page, chosen or not; moves of words the word.</summary>
-    private static ulong Reported<TWidth>(ulong linear, int at) where TWidth : IWidth =>
-        TWidth.Bytes == 1 ? linear - Math.Min((ulong)at, linear & 0xFFF) : linear;
+    /// <summary>
+    /// MASKMOVQ and MASKMOVDQU. Whether bytes not chosen can fault is the implementation's choice (SDM Vol. 2, MASKMOVDQU); here, as on AMD processors,
+    /// they do, and MASKMOVQ takes over the x87 stack even if its store then faults.
+    /// </summary>
+    private static int StoreBytes<TEncoding>(SoftwareVcpu cpu, CpuState* s, Op* op) where TEncoding : IEncoding
+    {
+        if (!TEncoding.Ready(cpu, s))
+            return Status.Fault;
+        TEncoding.Touch(s);
+        byte* mask = (byte*)s + op->Src2, data = (byte*)s + op->Src;
+        int size = op->OperandSize;
+        if (!AnyAddress.Linear(cpu, s, op, size, write: true, out ulong linear)
+            || (GuestAccess.WritePointer(s, linear, size) == null && !cpu.Probe(linear, size, op->Segment, write: true)))
+            return Status.Fault;
+        for (int at = 0; at < size; at++)
+            if (Chosen<W8>(mask, at) && !GuestAccess.Store<W8>(cpu, s, op, linear + (ulong)at, data[at]))
+                return Status.Fault;
+        return Status.Next;
+    }
 }
