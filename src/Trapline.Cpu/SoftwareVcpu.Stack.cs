@@ -25,6 +25,13 @@ public sealed unsafe partial class SoftwareVcpu
         return true;
     }
 
+    /// <summary>Whether <see cref="Push"/> would succeed; nothing is written. False: its fault is pending.</summary>
+    internal bool CheckPush(int size)
+    {
+        ulong offset = (State->Gpr[4] - (ulong)size) & State->StackMask;
+        return SegmentLinear(SegmentIndex.Ss, offset, size, write: true, out ulong linear) && Probe(linear, size, SegmentIndex.Ss, write: true);
+    }
+
     internal bool Pop(int size, out ulong value)
     {
         if (!Peek(0, size, out value))

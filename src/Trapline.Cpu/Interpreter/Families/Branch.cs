@@ -205,7 +205,10 @@ public static unsafe class Branch
 
     private static int CallTo(SoftwareVcpu cpu, CpuState* s, Op* op, ulong target)
     {
-        if (!cpu.CheckTarget(target) || !cpu.Push(op->NextRip, op->OperandSize))
+        // The stack's faults come before the target's, and a refused call leaves the stack as it was.
+        if (!cpu.CheckTarget(target))
+            return cpu.CheckPush(op->OperandSize) ? cpu.GeneralProtection() : Status.Fault;
+        if (!cpu.Push(op->NextRip, op->OperandSize))
             return Status.Fault;
         s->Rip = target;
         return Status.BlockEnd;
