@@ -16,7 +16,13 @@ public sealed unsafe partial class SoftwareVcpu
     internal static bool IsCanonical(ulong address) => address + (1ul << 47) < 1ul << 48;
 
     internal CpuidResult Cpuid(uint leaf, uint subleaf) =>
-        _model.Cpuid(leaf, subleaf, new CpuidInputs(ApicId, VcpuCount, State->Cr4, State->Xcr0, State->Xss));
+        _model.Cpuid(leaf, subleaf, new CpuidInputs(ApicId, VcpuCount, State->Cr4, State->Xcr0, State->Xss, ApicOff(leaf)));
+
+    /// <summary>Whether IA32_APIC_BASE.EN is clear: asked for the leaves that tell.</summary>
+    private bool ApicOff(uint leaf) =>
+        leaf is 1 or 0x8000_0001 && _io.ReadMsr(Index, Msr.ApicBase, out ulong apicBase) && (apicBase & ApicEnable) == 0;
+
+    private const ulong ApicEnable = 1 << 11;
 
     /// <summary>LLDT. False: a fault is pending.</summary>
     internal bool LoadLdt(ushort selector)

@@ -80,9 +80,12 @@ public sealed partial class CpuModel
         uint logical = Packed(inputs.CpuCount);
         uint ebx = 8u << 8 | Math.Min(logical, 255) << 16 | inputs.ApicId << 24; // CLFLUSH lines of 64 bytes
         uint ecx = bits.Ecx | (Has(Feature.Xsave) && (inputs.Cr4 & Cr4.OsXsave) != 0 ? 1u << 27 : 0);
-        uint edx = bits.Edx | (inputs.CpuCount > 1 && Has(Feature.Ht) ? 1u << 28 : 0);
+        uint edx = (bits.Edx & ~Absent(inputs)) | (inputs.CpuCount > 1 && Has(Feature.Ht) ? 1u << 28 : 0);
         return new CpuidResult(Signature, ebx, ecx, edx);
     }
+
+    /// <summary>A local APIC that IA32_APIC_BASE turned off is not reported (SDM Vol. 3, 10.4.3).</summary>
+    private static uint Absent(in CpuidInputs inputs) => inputs.ApicOff ? 1u << 9 : 0;
 
     /// <summary>
     /// Leaf 7, subleaf 2, EDX: BHI_CTRL (SPEC_CTRL.BHI_DIS_S exists; it has nothing to do) and MCDT_NO. Linux clears branch history by a loop at every
@@ -106,7 +109,7 @@ public sealed partial class CpuModel
         // AMD repeats what leaf 1's EDX says of the classic features.
         const uint shared = 0x0183_F3FF;
         uint ecx = bits.Ecx | (inputs.CpuCount > 1 ? 2u : 0);
-        return new CpuidResult(Signature, 0, ecx, bits.Edx | (Masked(1, 0).Edx & shared));
+        return new CpuidResult(Signature, 0, ecx, bits.Edx | (Masked(1, 0).Edx & shared & ~Absent(inputs)));
     }
 
     /// <summary>Ids per package: a power of two.</summary>

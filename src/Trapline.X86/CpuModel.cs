@@ -4,7 +4,7 @@ namespace Trapline.X86;
 public readonly record struct CpuidResult(uint Eax, uint Ebx, uint Ecx, uint Edx);
 
 /// <summary>What CPUID depends on besides the model (SDM Vol. 2, CPUID).</summary>
-public readonly record struct CpuidInputs(uint ApicId, int CpuCount, ulong Cr4, ulong Xcr0, ulong Xss);
+public readonly record struct CpuidInputs(uint ApicId, int CpuCount, ulong Cr4, ulong Xcr0, ulong Xss, bool ApicOff = false);
 
 /// <summary>What a vCPU says it is and therefore does: the instruction sets, modes and MSRs of one CPU model.</summary>
 /// <remarks>A feature that a model has not is absent everywhere: CPUID does not name it and its instructions raise #UD.</remarks>

@@ -76,6 +76,26 @@ public sealed unsafe class CpuHarness : IDisposable
         s->Gpr[4] = 0x7000;
         s->Rip = CodeAddress;
         Cpu.ModeChanged();
+        Cpu.Mmu.FlushAll();
+        s->Attention = 0;
+    }
+
+    /// <summary>Ring 3 with paging: the first 2 MiB map to themselves, but for one page. The tables are at 0x20000.</summary>
+    public void PageWithout(ulong absent)
+    {
+        const ulong Pml4 = 0x20000, Pointers = 0x21000, Directory = 0x22000, Table = 0x23000, UserWritable = 7;
+        CpuState* s = State;
+        *(ulong*)At(Pml4) = Pointers | UserWritable;
+        *(ulong*)At(Pointers) = Directory | UserWritable;
+        *(ulong*)At(Directory) = Table | UserWritable;
+        for (ulong page = 0; page < 512; page++)
+            ((ulong*)At(Table))[page] = page << 12 == absent ? 0 : page << 12 | UserWritable;
+        s->Cr3 = Pml4;
+        s->Pdpte[0] = Directory | 1; // outside long mode these registers are the top level
+        s->Cr0 |= Cr0.Pg | Cr0.Wp;
+        s->Cpl = 3;
+        Cpu.ModeChanged();
+        Cpu.Mmu.FlushAll();
         s->Attention = 0;
     }
 

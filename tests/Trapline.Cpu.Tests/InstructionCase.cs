@@ -9,15 +9,18 @@ namespace Trapline.Cpu.Tests;
 /// Fields: code size (16, 32 or 64); bytes; input; output; after <c>;</c> a comment. Numbers are hexadecimal. Registers not named in the input are
 /// zero (RSP is 7000); those not named in the output must not have changed. <c>flags=OSZAPC</c> names the arithmetic flags that are set (plus D in
 /// the input); in the output a <c>?</c> is followed by those that may have any value: <c>flags=Z?AO</c>. Without <c>flags</c> they must not change.
-/// <c>[2000]=11,22</c> is memory, which is otherwise zero below 10000. <c>fault=#DE</c>, <c>fault=#GP</c>… is the exception that must come.
+/// <c>[2000]=11,22</c> is memory, which is otherwise zero below 10000. <c>fault=#DE</c>, <c>fault=#GP</c>… is the exception that must come;
+/// <c>fault=#PF,6,3000</c> names error code and CR2, too. <c>absent=3000</c> runs the case in ring 3, paged, without that page. <c>xmm0=</c> and
+/// <c>ymm0=</c> are whole registers (upper digits may be left out), <c>top=</c> is the x87 stack's; <c>steps=1</c> ends the run after that many
+/// instructions. Flag T is TF: nothing traps here, but some instructions look at it.
 /// </remarks>
 public sealed unsafe record InstructionCase(string Text, CodeSize Size, byte[] Code, string[] Input, string[] Output)
 {
     private static readonly string[] Registers =
         ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
 
-    private const string FlagLetters = "CPAZSOD";
-    private static readonly ulong[] FlagBits = [Rflags.Cf, Rflags.Pf, Rflags.Af, Rflags.Zf, Rflags.Sf, Rflags.Of, Rflags.Df];
+    private const string FlagLetters = "CPAZSODT";
+    private static readonly ulong[] FlagBits = [Rflags.Cf, Rflags.Pf, Rflags.Af, Rflags.Zf, Rflags.Sf, Rflags.Of, Rflags.Df, Rflags.Tf];
     private static readonly string[] Faults = ["#DE", "#DB", "#NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "", "#TS", "#NP", "#SS", "#GP", "#PF"];
 
     public static InstructionCase? Parse(string line)
@@ -47,11 +50,20 @@ public sealed unsafe record InstructionCase(string Text, CodeSize Size, byte[] C
         cpu.Reset();
         new Span<byte>(cpu.At(0), 0x10000).Clear();
         CpuState* s = cpu.State;
+        int steps = int.MaxValue;
         foreach (string word in Input)
         {
             (string name, string value) = Split(word);
             if (name == "flags")
                 Flags.Set(s, FlagsOf(value) | 2);
+            else if (name == "absent")
+                cpu.PageWithout(Number(value));
+            else if (name == "steps")
+                steps = (int)Number(value);
+            else if (name == "top")
+                s->FpuTop = (byte)Number(value);
+            else if (VectorNumber(name) is { } vector)
+                Wide(value).CopyTo(new Span<byte>(s->Ymm + vector * 4, 32));
             else if (name[0] == '[')
                 cpu.Load(Number(name.Trim('[', ']')), Bytes(value));
             else
@@ -60,15 +72,21 @@ public sealed unsafe record InstructionCase(string Text, CodeSize Size, byte[] C
         ulong[] expected = new ulong[16];
         for (int i = 0; i < 16; i++)
             expected[i] = s->Gpr[i];
+        byte[] vectors = new ReadOnlySpan<byte>(s->Ymm, 16 * 32).ToArray();
+        int top = s->FpuTop;
         ulong expectedFlags = Flags.Arithmetic(s), flagMask = Rflags.Arithmetic;
         string fault = "";
         List<string> wrong = [];
-        cpu.Run(Code);
+        cpu.Run(Code, steps);
         foreach (string word in Output)
         {
             (string name, string value) = Split(word);
             if (name == "fault")
                 fault = value;
+            else if (name == "top")
+                top = (int)Number(value);
+            else if (VectorNumber(name) is { } vector)
+                Wide(value).CopyTo(vectors, vector * 32);
             else if (name == "flags")
             {
                 string[] parts = value.Split('?');
@@ -91,7 +109,15 @@ public sealed unsafe record InstructionCase(string Text, CodeSize Size, byte[] C
         ulong flags = Flags.Arithmetic(s);
         if (((flags ^ expectedFlags) & flagMask) != 0)
             wrong.Add($"flags are {Letters(flags)}, not {Letters(expectedFlags)}");
-        string got = cpu.Fault is { } f ? Faults[f.Vector] : "";
+        for (int i = 0; i < 16; i++)
+        {
+            var actual = new ReadOnlySpan<byte>(s->Ymm + i * 4, 32);
+            if (!actual.SequenceEqual(vectors.AsSpan(i * 32, 32)))
+                wrong.Add($"ymm{i} is {System.Convert.ToHexString([.. actual.ToArray().Reverse()])}");
+        }
+        if (s->FpuTop != top)
+            wrong.Add($"top is {s->FpuTop}, not {top}");
+        string got = cpu.Fault is { } f ? Faults[f.Vector] + (fault.Contains(',') ? $",{f.ErrorCode:x},{f.Address:x}" : "") : "";
         if (got != fault)
             wrong.Add($"fault is '{got}', not '{fault}'");
         return wrong.Count == 0 ? null : $"{Text}\n    {string.Join("; ", wrong)}";
@@ -102,6 +128,14 @@ public sealed unsafe record InstructionCase(string Text, CodeSize Size, byte[] C
         string[] parts = word.Split('=', 2);
         return parts.Length == 2 ? (parts[0], parts[1]) : throw new FormatException($"name=value expected: {word}");
     }
+
+    /// <summary>The number in xmm3 or ymm3; null for other names.</summary>
+    private static int? VectorNumber(string name) =>
+        name.StartsWith("xmm", StringComparison.Ordinal) || name.StartsWith("ymm", StringComparison.Ordinal)
+            ? int.Parse(name.AsSpan(3), CultureInfo.InvariantCulture) : null;
+
+    /// <summary>32 bytes, lowest first, of a number written highest digit first.</summary>
+    private static byte[] Wide(string digits) => [.. System.Convert.FromHexString(digits.PadLeft(64, '0')).Reverse()];
 
     private static int RegisterNumber(string name)
     {
