@@ -21,7 +21,7 @@ internal static class CpuCommand
         {
             output.WriteLine(name);
             string line = " ";
-            foreach (string feature in CpuModel.Create(name, [], out _)!.Features.Select(f => f.ToString().ToLowerInvariant()).Order(StringComparer.Ordinal))
+            foreach (string feature in CpuModel.Create(name, [], out _)!.Features.Select(CpuFeatures.NameOf).Order(StringComparer.Ordinal))
             {
                 if (line.Length + feature.Length >= Width)
                 {

@@ -27,7 +27,7 @@ internal static class ExitCodes
 
     public const string Help = """
         Exit status:
-          0          the guest switched itself off, or you quit (Ctrl-A x)
+          0          the guest switched itself off, rebooted with --no-reboot, or you quit (Ctrl-A x)
           status     with a command: the command's own; 128+N if signal N killed it; 126/127 if it could not be run
           (v<<1)|1   with --debug-exit: the guest wrote v to port 0xF4
           2          bad input; one line says what and how to mend it

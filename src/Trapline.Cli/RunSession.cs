@@ -56,6 +56,8 @@ internal sealed class RunSession(RunSettings settings)
             statistics = settings.Statistics ? vm.Statistics : null;
         }
         // Only now is everything that the guest sent on its way out, and the terminal the user's again.
+        if (outcome.End == MachineEnd.Stopped && TerminalIsSerial(asCommand) && HostTerminal.IsTerminal(2))
+            Console.Error.WriteLine(); // the guest was cut off in the middle of its line
         if (signals.Received != 0)
             return ExitCodes.SignalBase + signals.Received;
         Report(outcome, lastLines);

@@ -6,7 +6,7 @@ namespace Trapline.X86;
 internal readonly record struct FeatureBit(Feature Feature, string Name, uint Leaf, uint Subleaf, int Register, int Bit);
 
 /// <summary>What every feature is called, where CPUID has it, and what it needs.</summary>
-internal static class CpuFeatures
+public static class CpuFeatures
 {
     private const int A = 0, B = 1, C = 2, D = 3;
 
@@ -92,7 +92,8 @@ internal static class CpuFeatures
         return Aliases.TryGetValue(name, out feature);
     }
 
-    internal static string NameOf(Feature feature)
+    /// <summary>A feature's name on the command line and in Linux's /proc/cpuinfo.</summary>
+    public static string NameOf(Feature feature)
     {
         foreach (ref readonly FeatureBit bit in Bits.AsSpan())
             if (bit.Feature == feature)

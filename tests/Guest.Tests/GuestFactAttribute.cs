@@ -8,14 +8,28 @@ namespace Guest.Tests;
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class GuestFactAttribute : FactAttribute
 {
-    private static readonly Lazy<string?> Obstacle = new(FindObstacle);
-
     public GuestFactAttribute()
     {
-        Skip = Obstacle.Value;
+        Skip = DefaultGuestPackages.Obstacle.Value;
     }
+}
 
-    private static string? FindObstacle()
+/// <summary>The same for a theory.</summary>
+[AttributeUsage(AttributeTargets.Method)]
+public sealed class GuestTheoryAttribute : TheoryAttribute
+{
+    public GuestTheoryAttribute()
+    {
+        Skip = DefaultGuestPackages.Obstacle.Value;
+    }
+}
+
+/// <summary>Fetches the default guest once, and knows what stood in the way.</summary>
+internal static class DefaultGuestPackages
+{
+    public static readonly Lazy<string?> Obstacle = new(Find);
+
+    private static string? Find()
     {
         try
         {

@@ -39,8 +39,16 @@ internal sealed class BootTicker : IDisposable
             if (_done)
                 return;
             _shown = true;
-            Write($"\r\e[Ktrapline: {_what} … {Stopwatch.GetElapsedTime(_start).TotalSeconds:F0} s ");
+            Write("\r\e[K" + Fit(_what, $" … {Stopwatch.GetElapsedTime(_start).TotalSeconds:F0} s ", HostTerminal.Size.Columns));
         }
+    }
+
+    /// <summary>The line, cut to the terminal's width: one that wraps could not be taken away again.</summary>
+    internal static string Fit(string what, string time, int columns)
+    {
+        string text = "trapline: " + what;
+        int room = columns - time.Length - 1;
+        return columns == 0 || text.Length <= room ? text + time : text[..Math.Max(0, room)] + time;
     }
 
     private static void Write(string text)

@@ -17,7 +17,8 @@ internal static class StatisticsReport
             var c = vcpu.Counters;
             double busy = Math.Max(1e-9, (statistics.GuestTime - vcpu.Halted).TotalSeconds);
             WriteLine(writer, $"vcpu {vcpu.Index}: {c.Instructions} instructions, {c.Instructions / busy / 1e6:F1} MIPS while running, {vcpu.Halts} halts, {vcpu.Halted.TotalSeconds:F3} s halted");
-            WriteLine(writer, $"vcpu {vcpu.Index}: tlb {c.TlbHitsSecondLevel} second-level hits, {c.PageWalks} page walks, {c.PageFaults} page faults");
+            long misses = c.TlbHitsSecondLevel + c.PageWalks;
+            WriteLine(writer, $"vcpu {vcpu.Index}: tlb {misses} first-level misses, {c.TlbHitsSecondLevel} second-level hits, {c.PageWalks} page walks, {c.PageFaults} page faults");
             WriteLine(writer, $"vcpu {vcpu.Index}: {c.Exceptions} exceptions, {c.Interrupts} interrupts, {c.BlocksDecoded} blocks decoded, {c.CodeInvalidations} invalidated");
         }
         WriteLine(writer, $"exits {statistics.Exits.Sum(e => e.Count)} in {statistics.Exits.Sum(e => e.Time.TotalMilliseconds):F1} ms");

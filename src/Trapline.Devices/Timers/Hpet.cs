@@ -289,7 +289,8 @@ public sealed class Hpet : IMmioDevice, ISavedDevice<HpetState>, IDisposable
 
         private void Arm()
         {
-            if (!_hasDue)
+            // A match that raises nothing is found when somebody looks: Linux leaves its periodic timer running so.
+            if (!_hasDue || (_config & (InterruptEnable | LevelTriggered)) == 0)
                 _timer.Disarm();
             else
                 _timer.Arm(Math.Max(_due, _notBefore));

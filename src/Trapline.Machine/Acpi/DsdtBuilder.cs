@@ -33,8 +33,7 @@ internal static class DsdtBuilder
         Aml.Name("_UID", Aml.Integer(0)),
         Aml.Name("_CRS", Aml.Resources(
             AmlResource.FixedMemory((uint)MachineConstants.EcamBase, (uint)MachineConstants.EcamLength),
-            AmlResource.Io(MachineConstants.PowerManagementBase, 0x10),
-            AmlResource.Io(MachineConstants.ResetPort, 1))));
+            AmlResource.Io(MachineConstants.PowerManagementBase, 0x10))));
 
     private static byte[] Hpet() => Aml.Device("HPET",
         Aml.Name("_HID", Aml.EisaId("PNP0103")),

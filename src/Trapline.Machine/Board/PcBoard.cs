@@ -243,7 +243,12 @@ internal sealed class PcBoard : IDisposable
         {
             LocalApic apic = _interrupts.LocalApics[i];
             IInterruptSource source = Trace.Wants(TraceKinds.Interrupts) ? new TracedInterrupts(i, apic, Trace) : apic;
-            VcpuThread vcpu = new(i, engines(new EngineParts(i, _specification.Cpu.Count, Memory, _model, Seam, source, Clock)), _host, Trace);
+            EngineParts parts = new(i, _specification.Cpu.Count, Memory, _model, Seam, source, Clock)
+            {
+                Trace = Trace.Wants(TraceKinds.Exceptions | TraceKinds.Walks) ? Trace : null,
+                TraceWalks = Trace.Wants(TraceKinds.Walks),
+            };
+            VcpuThread vcpu = new(i, engines(parts), _host, Trace);
             vcpus.Add(vcpu);
             apic.Connect(vcpu);
         }

@@ -1,10 +1,11 @@
 using System.Globalization;
 using Trapline.Core;
+using Trapline.X86;
 
 namespace Trapline.Machine;
 
 /// <summary>Writes what <see cref="DiagnosticsSpecification.Trace"/> asks for, one line an event, with guest time. Allocates: only when tracing.</summary>
-internal sealed class MachineTrace(TraceKinds kinds, TextWriter? writer, IGuestClock clock)
+internal sealed class MachineTrace(TraceKinds kinds, TextWriter? writer, IGuestClock clock) : IEngineTrace
 {
     private readonly Lock _lock = new();
 
@@ -21,6 +22,18 @@ internal sealed class MachineTrace(TraceKinds kinds, TextWriter? writer, IGuestC
     {
         if (Wants(TraceKinds.Interrupts))
             Write(string.Create(CultureInfo.InvariantCulture, $"cpu{vcpu} {what} 0x{vector:x2}"));
+    }
+
+    public void Exception(int vcpu, byte vector, uint errorCode, ulong rip, ulong address)
+    {
+        if (Wants(TraceKinds.Exceptions))
+            Write(EngineEvents.Exception(vcpu, vector, errorCode, rip, address));
+    }
+
+    public void PageWalk(int vcpu, ulong gva, ReadOnlySpan<WalkStep> steps, ulong? gpa, nint? hva)
+    {
+        if (Wants(TraceKinds.Walks))
+            Write(EngineEvents.PageWalk(vcpu, gva, steps, gpa, hva));
     }
 
     public void Lifecycle(string what)

@@ -7,7 +7,14 @@ namespace Trapline.Machine;
 
 /// <summary>What an engine is given for one vCPU.</summary>
 public sealed record EngineParts(
-    int Index, int Count, GuestMemory Memory, CpuModel Model, IIoSeam Io, IInterruptSource Interrupts, IGuestClock Clock);
+    int Index, int Count, GuestMemory Memory, CpuModel Model, IIoSeam Io, IInterruptSource Interrupts, IGuestClock Clock)
+{
+    /// <summary>Who wants to see exceptions; null for nobody.</summary>
+    public IEngineTrace? Trace { get; init; }
+
+    /// <summary>Whether <see cref="Trace"/> wants page walks too.</summary>
+    public bool TraceWalks { get; init; }
+}
 
 /// <summary>Makes the engine of one vCPU.</summary>
 public delegate IVcpuEngine EngineFactory(EngineParts parts);
@@ -22,11 +29,18 @@ public static class Engines
     /// <exception cref="BadInputException">No engine has this name.</exception>
     public static EngineFactory Find(string name) => name switch
     {
-        "interpreter" => parts => new SoftwareVcpu(parts.Index, parts.Memory, parts.Model, parts.Io, parts.Interrupts)
+        "interpreter" => Interpreter,
+        _ => throw new BadInputException($"unknown engine '{name}': use one of {string.Join(", ", Names)}"),
+    };
+
+    private static SoftwareVcpu Interpreter(EngineParts parts)
+    {
+        SoftwareVcpu vcpu = new(parts.Index, parts.Memory, parts.Model, parts.Io, parts.Interrupts)
         {
             VcpuCount = parts.Count,
             ApicId = (uint)parts.Index,
-        },
-        _ => throw new BadInputException($"unknown engine '{name}': use one of {string.Join(", ", Names)}"),
-    };
+        };
+        vcpu.Observe(parts.Trace, parts.TraceWalks);
+        return vcpu;
+    }
 }

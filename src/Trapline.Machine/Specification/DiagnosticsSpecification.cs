@@ -25,5 +25,9 @@ public enum TraceKinds
     Lifecycle = 4,
     /// <summary>Accesses that no device decodes and MSRs that nobody has.</summary>
     Unclaimed = 8,
-    All = Exits | Interrupts | Lifecycle | Unclaimed,
+    /// <summary>Exceptions that a vCPU delivers, with error code and address.</summary>
+    Exceptions = 16,
+    /// <summary>Page walks: guest-virtual to guest-physical to host address, entry by entry.</summary>
+    Walks = 32,
+    All = Exits | Interrupts | Lifecycle | Unclaimed | Exceptions | Walks,
 }

@@ -79,6 +79,24 @@ public class HpetTests
     }
 
     [Fact]
+    public void ASilentPeriodicTimerWakesNobodyAndKeepsItsBeat()
+    {
+        _hpet.WriteMmio(0x10, 4, 3);
+        _hpet.WriteMmio(Timer(0), 4, 4 | 8 | 0x40);
+        _hpet.WriteMmio(Timer(0) + 8, 8, 100_000);
+        _clock.Advance(1_500_000);
+        Assert.True(_clock.AnyArmed);
+        _hpet.WriteMmio(Timer(0), 4, 8);
+        Assert.False(_clock.AnyArmed);
+        _clock.Advance(5_000_000);
+        Assert.Equal(1, _irq0.Rises);
+        Assert.Equal(700_000ul, _hpet.ReadMmio(Timer(0) + 8, 8)); // the next match: the counter stands at 650,000
+        _hpet.WriteMmio(Timer(0), 4, 4 | 8);
+        _clock.Advance(500_000);
+        Assert.Equal(2, _irq0.Rises);
+    }
+
+    [Fact]
     public void LevelInterruptsHoldUntilCleared()
     {
         _hpet.WriteMmio(Timer(1), 4, (20 << 9) | 4 | 2);
