@@ -4,6 +4,12 @@ using Trapline.Bench;
 
 // Interpreter speed in million guest instructions a second. usage: [program,…] [--runs N] [--first]
 // --first shows the first runs one by one: how soon the steady state is reached.
+if (args.Contains("--help"))
+{
+    Console.WriteLine("./dev bench interpreter [PROGRAM,...] [--runs N] [--first]\n"
+        + string.Join('\n', Programs.All.Select(p => $"  {p.Name,-8}{p.What}")));
+    return;
+}
 string[] wanted = args.Length > 0 && !args[0].StartsWith('-') ? args[0].Split(',') : [];
 int runs = 9;
 for (int i = 0; i < args.Length - 1; i++)

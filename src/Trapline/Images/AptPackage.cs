@@ -16,12 +16,14 @@ internal sealed record AptPackage(string Name, string Version, long Size, string
         }
         return fields.TryGetValue("Package", out string? package) && fields.TryGetValue("Version", out string? version)
             ? new AptPackage(package, version, long.TryParse(fields.GetValueOrDefault("Size"), out long size) ? size : -1,
-                fields.GetValueOrDefault("Depends", ""))
+                string.Join(',', new[] { "Depends", "Pre-Depends" }.Select(f => fields.GetValueOrDefault(f, "")).Where(d => d.Length > 0)))
             : null;
     }
 
+    /// <summary>The names of all dependencies; of alternatives, the first.</summary>
+    public IEnumerable<string> Dependencies =>
+        Depends.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Select(d => d.Split(' ', '(', '|', ':')[0]);
+
     /// <summary>The name of the first dependency that begins so, or null.</summary>
-    public string? Dependency(string prefix) =>
-        Depends.Split(',', StringSplitOptions.TrimEntries).Select(d => d.Split(' ', '(', '|', ':')[0])
-            .FirstOrDefault(d => d.StartsWith(prefix, StringComparison.Ordinal));
+    public string? Dependency(string prefix) => Dependencies.FirstOrDefault(d => d.StartsWith(prefix, StringComparison.Ordinal));
 }

@@ -22,7 +22,9 @@ public sealed class GuestImageStore(string cacheDirectory)
 
     /// <summary>The store in $XDG_CACHE_HOME/trapline, by default ~/.cache/trapline.</summary>
     /// <exception cref="BadInputException">There is no home directory.</exception>
-    public static GuestImageStore ForUser()
+    public static GuestImageStore ForUser() => new(UserDirectory());
+
+    internal static string UserDirectory()
     {
         string? cache = Environment.GetEnvironmentVariable("XDG_CACHE_HOME");
         if (string.IsNullOrEmpty(cache) || !Path.IsPathRooted(cache))
@@ -32,7 +34,7 @@ public sealed class GuestImageStore(string cacheDirectory)
                 throw new BadInputException("there is no cache directory: set HOME or XDG_CACHE_HOME, or give --kernel FILE");
             cache = Path.Combine(home, ".cache");
         }
-        return new GuestImageStore(Path.Combine(cache, "trapline"));
+        return Path.Combine(cache, "trapline");
     }
 
     /// <summary>The guest from the cache, fetched first if it is not there or damaged.</summary>
