@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using Iced.Intel;
 
 namespace Trapline.Fuzz;
@@ -9,6 +10,34 @@ public sealed record FuzzReport(long Cases, IReadOnlyDictionary<string, int> Div
 /// <summary>Runs random cases on the host CPU and on the engine and compares everything.</summary>
 public static unsafe class CpuFuzzer
 {
+    /// <summary>Runs one case again, as a failure's first line names it. Gives its description, and the difference if there still is one.</summary>
+    public static (string Case, string? Difference) Replay(ulong seed, int index, string filter)
+    {
+        using NativeOracle oracle = new();
+        using EngineUnderTest engine = new();
+        Instruction[] instructions = new Instruction[NativeOracle.MaxCases];
+        Fill(seed, [new(64, filter), new(32, filter)], oracle, instructions);
+        oracle.Run(NativeOracle.MaxCases);
+        NativeTest* test = oracle.Tests + index;
+        NativeState* result = (NativeState*)NativeMemory.AllocZeroed((nuint)sizeof(NativeState));
+        engine.Run(test, result, out uint vector, out uint errorCode, out ulong address);
+        string? difference = Comparison.Difference(instructions[index], test, result, vector, errorCode, address);
+        string text = $"{Comparison.Describe(instructions[index], test)}  host: vector {test->Vector}, engine: vector {vector}\n";
+        NativeMemory.Free(result);
+        return (text, difference);
+    }
+
+    /// <summary>A batch follows from its seed (and the filter) alone, so that a failure replays from it.</summary>
+    private static void Fill(ulong seed, CaseGenerator[] generators, NativeOracle oracle, Instruction[] instructions)
+    {
+        RandomSource random = new(seed);
+        for (int i = 0; i < NativeOracle.MaxCases; i++)
+        {
+            CaseGenerator generator = generators[random.OneIn(4) && generators[1].Forms > 0 ? 1 : 0];
+            instructions[i] = generator.Next(random, oracle.Tests + i);
+        }
+    }
+
     /// <param name="seconds">Stop after this long; 0: by <paramref name="maxCases"/> alone.</param>
     /// <param name="maxExamples">Stop once this many divergences have been written down; 0: go on.</param>
     public static FuzzReport Run(ulong seed, double seconds, long maxCases, string filter, int maxExamples, int perMnemonic, Action<long>? progress = null)
@@ -19,7 +48,7 @@ public static unsafe class CpuFuzzer
         Instruction[] instructions = new Instruction[NativeOracle.MaxCases];
         Dictionary<string, int> divergences = [];
         List<string> examples = [];
-        NativeState* result = (NativeState*)System.Runtime.InteropServices.NativeMemory.AllocZeroed((nuint)sizeof(NativeState));
+        NativeState* result = (NativeState*)NativeMemory.AllocZeroed((nuint)sizeof(NativeState));
         Stopwatch watch = Stopwatch.StartNew();
         long cases = 0;
         ulong batchSeed = seed;
@@ -27,13 +56,7 @@ public static unsafe class CpuFuzzer
         {
             while (cases < maxCases && (seconds == 0 || watch.Elapsed.TotalSeconds < seconds))
             {
-                // Each batch has a seed of its own: a failure replays from it alone.
-                RandomSource random = new(batchSeed);
-                for (int i = 0; i < NativeOracle.MaxCases; i++)
-                {
-                    CaseGenerator generator = generators[random.OneIn(4) && generators[1].Forms > 0 ? 1 : 0];
-                    instructions[i] = generator.Next(random, oracle.Tests + i);
-                }
+                Fill(batchSeed, generators, oracle, instructions);
                 oracle.Run(NativeOracle.MaxCases);
                 for (int i = 0; i < NativeOracle.MaxCases; i++)
                 {
@@ -45,7 +68,7 @@ public static unsafe class CpuFuzzer
                     string name = instructions[i].Mnemonic.ToString();
                     int seen = divergences[name] = divergences.GetValueOrDefault(name) + 1;
                     if (seen <= perMnemonic)
-                        examples.Add($"--seed {batchSeed} case {i}: {Comparison.Describe(instructions[i], test)}{difference}");
+                        examples.Add($"./dev fuzz cpu --seed {batchSeed} --case {i}{(filter.Length > 0 ? $" --only {filter}" : "")}\n{Comparison.Describe(instructions[i], test)}{difference}");
                     if (maxExamples > 0 && examples.Count >= maxExamples)
                         return new FuzzReport(cases + i, divergences, examples);
                 }
@@ -56,7 +79,7 @@ public static unsafe class CpuFuzzer
         }
         finally
         {
-            System.Runtime.InteropServices.NativeMemory.Free(result);
+            NativeMemory.Free(result);
         }
         return new FuzzReport(cases, divergences, examples);
     }

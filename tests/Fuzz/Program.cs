@@ -1,11 +1,12 @@
 using System.Globalization;
 using Trapline.Fuzz;
 
-// ./dev fuzz cpu [--seconds N] [--cases N] [--seed S] [--only MNEMONIC,…] [--survey]
+// ./dev fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,…] [--survey]
 if (args.Length == 0 || args[0] != "cpu")
 {
-    Console.Error.WriteLine("usage: fuzz cpu [--seconds N] [--cases N] [--seed S] [--only MNEMONIC,...] [--survey]");
+    Console.Error.WriteLine("usage: fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,...] [--survey]");
     Console.Error.WriteLine("  runs random instructions on the host CPU and on the interpreter and compares all state");
+    Console.Error.WriteLine("  --case     run again the one case of a seed that a failure named");
     Console.Error.WriteLine("  --survey   go on after divergences and count them by mnemonic");
     return 2;
 }
@@ -19,6 +20,7 @@ long cases = long.MaxValue;
 ulong seed = (ulong)Environment.TickCount64;
 string only = "";
 bool survey = false;
+int replayed = -1;
 for (int i = 1; i < args.Length; i++)
 {
     string value = i + 1 < args.Length ? args[i + 1] : "";
@@ -27,6 +29,7 @@ for (int i = 1; i < args.Length; i++)
         "--seconds" => double.TryParse(value, CultureInfo.InvariantCulture, out seconds),
         "--cases" => long.TryParse(value, out cases),
         "--seed" => ulong.TryParse(value, out seed),
+        "--case" => int.TryParse(value, out replayed) && replayed is >= 0 and < NativeOracle.MaxCases,
         "--only" => (only = value).Length > 0,
         "--survey" => survey = true,
         _ => false,
@@ -38,6 +41,13 @@ for (int i = 1; i < args.Length; i++)
     }
     if (args[i] != "--survey")
         i++;
+}
+if (replayed >= 0)
+{
+    (string description, string? difference) = CpuFuzzer.Replay(seed, replayed, only);
+    Console.Write(description);
+    Console.WriteLine(difference ?? "  the engine agrees with the host");
+    return difference == null ? 0 : 1;
 }
 if (seconds == 0 && cases == long.MaxValue)
     seconds = 10;
