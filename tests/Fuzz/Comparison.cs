@@ -89,12 +89,14 @@ public static unsafe class Comparison
         return text.Length == 0 ? null : text.ToString();
     }
 
-    /// <summary>SHLD and SHRD of 16 bits by more than 16 (SDM Vol. 2, SHLD); PAUSE with REX.B, which some makers decode as XCHG R8.</summary>
+    /// <summary>SHLD and SHRD of 16 bits by more than 16 (SDM Vol. 2, SHLD); PAUSE with REX.B, which some makers decode as XCHG R8;
+    /// a fault of the 16-bit MOVSXD, which reads four bytes on some processors (SDM Vol. 2, MOVSXD, says two).</summary>
     private static bool UndefinedResult(in Instruction instruction, NativeTest* test) => instruction.Code switch
     {
         Code.Shld_rm16_r16_imm8 or Code.Shrd_rm16_r16_imm8 => (instruction.Immediate8 & 31) > 16,
         Code.Shld_rm16_r16_CL or Code.Shrd_rm16_r16_CL => (test->In.Gpr[1] & 31) > 16,
         Code.Pause => instruction.Length > 2,
+        Code.Movsxd_r16_rm16 => test->Vector == 14,
         _ => false,
     };
 

@@ -156,14 +156,15 @@ public static unsafe partial class SseFloat
     private static byte* LoadOperand(SoftwareVcpu cpu, CpuState* s, Op* op, byte* buffer)
     {
         int size = op->OperandSize;
-        if (!Address(cpu, s, op, size, write: false, out ulong linear))
-            return null;
-        // Legacy 16-byte operands must be aligned (SDM Vol. 1, 10.4.1.1); no floating-point instruction is exempt.
+        bool inSegment = Address(cpu, s, op, size, write: false, out ulong linear);
+        // Legacy 16-byte operands must be aligned (SDM Vol. 1, 10.4.1.1); no floating-point instruction is exempt. This comes before #SS.
         if (size == 16 && (op->Flags & OpFlags.Vex) == 0 && (linear & 15) != 0)
         {
             cpu.GeneralProtection();
             return null;
         }
+        if (!inSegment)
+            return null;
         byte* p = GuestAccess.ReadPointer(s, linear, size);
         if (p == null)
             return cpu.TransferSlow(linear, buffer, size, op->Segment, store: false) ? buffer : null;

@@ -84,13 +84,21 @@ internal static unsafe class VectorMoves
         return Status.Next;
     }
 
+    /// <summary>The operand's address; a misaligned one is refused before the segment's limit is.</summary>
+    [MethodImpl(Inline)]
+    private static bool Place<TPlacement, TAddress>(SoftwareVcpu cpu, CpuState* s, Op* op, int size, bool write, out ulong linear)
+        where TPlacement : IPlacement where TAddress : IAddress
+    {
+        bool inSegment = TAddress.Linear(cpu, s, op, size, write, out linear);
+        return TPlacement.Check(cpu, linear, (uint)size) && inSegment;
+    }
+
     private static int Load<TEncoding, TPlacement, TAddress>(SoftwareVcpu cpu, CpuState* s, Op* op)
         where TEncoding : IEncoding where TPlacement : IPlacement where TAddress : IAddress
     {
         if (!TEncoding.Ready(cpu, s))
             return Status.Fault;
-        if (!TAddress.Linear(cpu, s, op, 16, write: false, out ulong linear)
-            || !TPlacement.Check(cpu, linear, 16)
+        if (!Place<TPlacement, TAddress>(cpu, s, op, 16, write: false, out ulong linear)
             || !GuestAccess.Load128(cpu, s, op, linear, out Vector128<byte> value))
             return Status.Fault;
         TEncoding.Write(s, op->Dst, value);
@@ -102,8 +110,7 @@ internal static unsafe class VectorMoves
     {
         if (!TEncoding.Ready(cpu, s))
             return Status.Fault;
-        return TAddress.Linear(cpu, s, op, 16, write: true, out ulong linear)
-            && TPlacement.Check(cpu, linear, 16)
+        return Place<TPlacement, TAddress>(cpu, s, op, 16, write: true, out ulong linear)
             && GuestAccess.Store128(cpu, s, op, linear, Vector128.Load((byte*)s + op->Src)) ? Status.Next : Status.Fault;
     }
 
@@ -112,8 +119,7 @@ internal static unsafe class VectorMoves
     {
         if (!Vex.Ready(cpu, s))
             return Status.Fault;
-        if (!TAddress.Linear(cpu, s, op, 32, write: false, out ulong linear)
-            || !TPlacement.Check(cpu, linear, 32)
+        if (!Place<TPlacement, TAddress>(cpu, s, op, 32, write: false, out ulong linear)
             || !GuestAccess.Load256(cpu, s, op, linear, out Vector256<byte> value))
             return Status.Fault;
         value.Store((byte*)s + op->Dst);
@@ -125,8 +131,7 @@ internal static unsafe class VectorMoves
     {
         if (!Vex.Ready(cpu, s))
             return Status.Fault;
-        return TAddress.Linear(cpu, s, op, 32, write: true, out ulong linear)
-            && TPlacement.Check(cpu, linear, 32)
+        return Place<TPlacement, TAddress>(cpu, s, op, 32, write: true, out ulong linear)
             && GuestAccess.Store256(cpu, s, op, linear, Vector256.Load((byte*)s + op->Src)) ? Status.Next : Status.Fault;
     }
 

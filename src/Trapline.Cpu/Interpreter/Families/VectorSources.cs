@@ -78,8 +78,9 @@ internal readonly unsafe struct InAlignedMemory<TAddress> : ISource where TAddre
     public static bool Load(SoftwareVcpu cpu, CpuState* s, Op* op, out Vector128<byte> value)
     {
         value = default;
-        return (TAddress.Linear(cpu, s, op, 16, write: false, out ulong linear) || Alignment.Precedes(cpu, linear, 16))
-            && Alignment.Check(cpu, linear, 16)
+        bool inSegment = TAddress.Linear(cpu, s, op, 16, write: false, out ulong linear);
+        return Alignment.Check(cpu, linear, 16)
+            && inSegment
             && GuestAccess.Load128(cpu, s, op, linear, out value);
     }
 
@@ -87,8 +88,9 @@ internal readonly unsafe struct InAlignedMemory<TAddress> : ISource where TAddre
     public static bool Load256(SoftwareVcpu cpu, CpuState* s, Op* op, out Vector256<byte> value)
     {
         value = default;
-        return (TAddress.Linear(cpu, s, op, 32, write: false, out ulong linear) || Alignment.Precedes(cpu, linear, 32))
-            && Alignment.Check(cpu, linear, 32)
+        bool inSegment = TAddress.Linear(cpu, s, op, 32, write: false, out ulong linear);
+        return Alignment.Check(cpu, linear, 32)
+            && inSegment
             && GuestAccess.Load256(cpu, s, op, linear, out value);
     }
 }
@@ -100,8 +102,9 @@ internal readonly unsafe struct InOperandMemory : ISource
     public static bool Load(SoftwareVcpu cpu, CpuState* s, Op* op, out Vector128<byte> value)
     {
         value = default;
-        return (AnyAddress.Linear(cpu, s, op, 16, write: false, out ulong linear) || Alignment.Precedes(cpu, s, linear))
-            && Alignment.CheckOperand(cpu, s, linear)
+        bool inSegment = AnyAddress.Linear(cpu, s, op, 16, write: false, out ulong linear);
+        return Alignment.CheckOperand(cpu, s, linear)
+            && inSegment
             && GuestAccess.Load128(cpu, s, op, linear, out value);
     }
 
@@ -135,6 +138,7 @@ internal readonly unsafe struct InPartOfMemory : ISource
 }
 
 /// <summary>Alignment rules of vector memory operands: a breach is #GP(0), before any page fault and before #SS of the limit.</summary>
+/// <remarks>So callers compute the address, check alignment, and only then look at what the segment check said: the later refusal replaces the earlier.</remarks>
 internal static unsafe class Alignment
 {
     /// <summary>MXCSR.MM, misaligned exception mask.</summary>
@@ -146,20 +150,6 @@ internal static unsafe class Alignment
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool CheckOperand(SoftwareVcpu cpu, CpuState* s, ulong linear) =>
         (linear & 15) == 0 || (s->Mxcsr & MisalignedMask) != 0 || Refuse(cpu);
-
-    /// <summary>After a failed segment check: #GP if the operand is misaligned, too. Always false.</summary>
-    public static bool Precedes(SoftwareVcpu cpu, ulong linear, uint alignment)
-    {
-        Check(cpu, linear, alignment);
-        return false;
-    }
-
-    /// <inheritdoc cref="Precedes(SoftwareVcpu, ulong, uint)"/>
-    public static bool Precedes(SoftwareVcpu cpu, CpuState* s, ulong linear)
-    {
-        CheckOperand(cpu, s, linear);
-        return false;
-    }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static bool Refuse(SoftwareVcpu cpu)
