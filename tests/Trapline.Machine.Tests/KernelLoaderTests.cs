@@ -140,6 +140,23 @@ public sealed class KernelLoaderTests : IDisposable
     }
 
     [Fact]
+    public void ALoaderDressedAsAKernelStartsInRealMode()
+    {
+        byte[] image = BootImages.BzImage(0x207);
+        BootImages.Put32(image, 0x214, 0);
+        Assert.Equal("Linux real mode", Load(image).Plan.Protocol);
+    }
+
+    [Fact]
+    public void ADiskWithAKernelInItBootsFromItsBootSector()
+    {
+        byte[] disk = new byte[0x4000];
+        BootImages.BootSector().CopyTo(disk, 0);
+        BootImages.MultibootElf()[0x1000..0x100C].CopyTo(disk, 0x1000);
+        Assert.Equal("boot sector", Load(disk).Plan.Protocol);
+    }
+
+    [Fact]
     public void RefusalsNameTheProblem()
     {
         Assert.Contains("empty", Refusal([]), StringComparison.Ordinal);
@@ -159,6 +176,10 @@ public sealed class KernelLoaderTests : IDisposable
         byte[] huge = BootImages.BzImage();
         BootImages.Put32(huge, 0x260, 0x2000_0000);
         Assert.Contains("more memory", Refusal(huge), StringComparison.Ordinal);
+        byte[] high = BootImages.BzImage(); // it would fit at 1 MiB, but such a kernel moves itself to where it prefers to be
+        BootImages.Put64(high, 0x258, 0x300_0000);
+        BootImages.Put32(high, 0x260, 0x200_0000);
+        Assert.Contains("needs memory at 0x3000000 to 0x5000000", Refusal(high), StringComparison.Ordinal);
     }
 
     [Fact]

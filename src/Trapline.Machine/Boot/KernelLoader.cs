@@ -18,7 +18,9 @@ public static class KernelLoader
 
         if (LinuxLoader.Recognizes(image))
             return LinuxLoader.Load(boot, target);
-        if (MultibootLoader.TryFindHeader(image, out ulong header))
+        // A disk image may hold a kernel near its start; what boots from it is its boot sector.
+        bool bootSector = BootSectorLoader.Recognizes(image);
+        if (MultibootLoader.TryFindHeader(image, out ulong header) && (!bootSector || MultibootLoader.IsWhole(image, header)))
             return MultibootLoader.Load(boot, image, header, target);
         if (ElfImage.Recognizes(image))
         {
@@ -27,7 +29,7 @@ public static class KernelLoader
                 ? plan
                 : throw image.Bad("is an ELF file with neither a PVH note nor a Multiboot header: build the kernel with CONFIG_PVH or give its bzImage");
         }
-        if (BootSectorLoader.Recognizes(image))
+        if (bootSector)
         {
             return boot.Initrd is null
                 ? BootSectorLoader.Load(image, target)

@@ -37,15 +37,13 @@ internal static class LinuxLoader
             throw image.Bad($"is truncated: {(ulong)image.U32(0x1F4) * 16} bytes of code are announced and {codeLength} are there");
 
         bool high = (image.U8(0x211) & LoadedHigh) != 0;
-        if (!high || version < 0x202)
+        // A loader in a kernel's clothes (iPXE) names no 32-bit entry point: only its real-mode code can start it.
+        if (!high || version < 0x202 || (version < 0x20C && image.U32(0x214) == 0))
             return LoadRealMode(boot, image, target, version, setupLength, high);
 
-        bool relocatable = version >= 0x205 && image.U8(0x234) != 0;
-        ulong preferred = version >= 0x20A ? image.U64(0x258) : 0x10_0000;
-        ulong address = preferred;
+        // A relocatable kernel that is loaded below its preferred address moves itself up to it ("init_size"): nothing is gained there.
+        ulong address = version >= 0x20A ? image.U64(0x258) : 0x10_0000;
         ulong needed = version >= 0x20A ? Math.Max(image.U32(0x260), codeLength) : codeLength;
-        if (relocatable && !target.IsUsable(address, needed))
-            address = Align(0x10_0000, version >= 0x205 ? image.U32(0x230) : 0x1000);
         if (address is < 0x10_0000 or >= MachineConstants.LowMemoryLimit)
             throw image.Bad($"asks to be loaded at 0x{address:x}, where no kernel can run: the file is corrupt");
         target.Require(address, needed, $"kernel '{boot.Kernel.Name}'");
@@ -182,7 +180,4 @@ internal static class LinuxLoader
         state.Segments[SegmentIndex.Cs] = state.Segments[SegmentIndex.Cs] with { Selector = SetupSegment + 0x20, Base = (SetupSegment + 0x20ul) << 4 };
         return state;
     }
-
-    private static ulong Align(ulong value, uint alignment) =>
-        alignment <= 0x1000 || (alignment & (alignment - 1)) != 0 ? value : (value + alignment - 1) & ~(ulong)(alignment - 1);
 }

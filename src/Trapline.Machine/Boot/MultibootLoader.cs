@@ -30,6 +30,9 @@ internal static class MultibootLoader
         return false;
     }
 
+    /// <summary>True if the file itself is the kernel: the header has addresses or the file is ELF.</summary>
+    public static bool IsWhole(BinaryView image, ulong header) => (image.U32(header + 4) & HasAddresses) != 0 || ElfImage.Recognizes(image);
+
     public static BootPlan Load(BootSpecification boot, BinaryView image, ulong header, BootTarget target)
     {
         uint flags = image.U32(header + 4);

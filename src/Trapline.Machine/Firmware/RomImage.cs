@@ -22,6 +22,7 @@ internal static class RomImage
         if (LinuxLoader.Recognizes(view) || ElfImage.Recognizes(view) || BootSectorLoader.Recognizes(view) || MultibootLoader.TryFindHeader(view, out _))
             return false;
         return image[^ResetVectorFromEnd] is 0xEA or 0xE9 or 0xEB || image[^ResetVectorFromEnd..].StartsWith(new byte[] { 0x90, 0x90, 0xE9 })
-            || image[^ResetVectorFromEnd..].StartsWith(new byte[] { 0x0F, 0x09, 0xE9 });
+            || image[^ResetVectorFromEnd..].StartsWith(new byte[] { 0x0F, 0x09, 0xE9 })
+            || image[^ResetVectorFromEnd..].StartsWith(new byte[] { 0x0F, 0x20, 0xC0 }); // UEFI looks at CR0 first
     }
 }
