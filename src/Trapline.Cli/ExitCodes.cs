@@ -10,6 +10,7 @@ internal static class ExitCodes
     public const int TripleFault = 70;
     public const int Panic = 71;
     public const int Failed = 72;
+    public const int Halted = 73;
     public const int TimedOut = 124;
 
     /// <summary>A signal that ended the command: this and its number, as a shell has it.</summary>
@@ -20,6 +21,7 @@ internal static class ExitCodes
         MachineEnd.TripleFault => TripleFault,
         MachineEnd.Panic => Panic,
         MachineEnd.DebugExit => outcome.DebugExitCode & 0xFF,
+        MachineEnd.Halted => Halted,
         MachineEnd.TimedOut => TimedOut,
         MachineEnd.Failed => Failed,
         _ => Success,
@@ -34,6 +36,7 @@ internal static class ExitCodes
           70         triple fault: a guest CPU shut down
           71         the guest's kernel panicked
           72         Trapline itself failed; please report it
+          73         the guest halted with interrupts off, so that nothing can wake it
           124        --timeout passed
           128+N      signal N ended trapline
         """;

@@ -138,7 +138,7 @@ internal sealed class RunSession(RunSettings settings)
     {
         if (outcome.End is MachineEnd.PowerOff or MachineEnd.Stopped or MachineEnd.DebugExit)
             return;
-        if (outcome.End is MachineEnd.Panic or MachineEnd.TripleFault)
+        if (outcome.End is MachineEnd.Panic or MachineEnd.TripleFault or MachineEnd.Halted)
         {
             foreach (string line in lastLines)
                 Console.Error.WriteLine("guest: " + line);

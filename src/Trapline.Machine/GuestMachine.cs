@@ -211,6 +211,12 @@ public sealed class GuestMachine : IDisposable, IBoardHost
             : new MachineOutcome(MachineEnd.Failed, $"vCPU {index} stopped ({reason}){where}"));
     }
 
+    void IVcpuHost.VcpuUnwakeable(int index)
+    {
+        if (Specification.End.WhenHaltedForGood && _board is { } board && board.Vcpus.All(v => v.IsUnwakeable))
+            End(new MachineOutcome(MachineEnd.Halted, "the guest halted with interrupts off: nothing can wake it"));
+    }
+
     void IVcpuHost.VcpuFailed(int index, Exception fault) =>
         End(new MachineOutcome(MachineEnd.Failed, $"vCPU {index}: the engine failed: {fault.GetType().Name}: {fault.Message} {FirstFrame(fault)}"));
 

@@ -24,6 +24,14 @@ public sealed class LauncherTests
     }
 
     [GuestFact]
+    public async Task AGuestThatHaltsForGoodEndsWithAReason()
+    {
+        (int status, _, string errors) = await RunAsync(["run", "--", "halt", "-f"], "");
+        Assert.Equal(73, status);
+        Assert.Contains("halted with interrupts off", errors.Split('\n', StringSplitOptions.RemoveEmptyEntries)[^1]);
+    }
+
+    [GuestFact]
     public async Task TimeoutHasItsStatus()
     {
         (int status, _, string errors) = await RunAsync(["run", "--timeout", "1s", "--", "true"], "");

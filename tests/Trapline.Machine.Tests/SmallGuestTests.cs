@@ -125,4 +125,24 @@ public sealed class SmallGuestTests
         Assert.Equal(alphabet.Length * 2000, second.Count);
         Assert.Equal(string.Concat(Enumerable.Repeat(alphabet, 2000)), second.Text);
     }
+
+    [Theory]
+    [InlineData(false, MachineEnd.Halted)]
+    [InlineData(true, MachineEnd.TimedOut)]
+    public async Task ASleepThatNothingCanEndEndsTheMachine(bool interruptsOn, MachineEnd end)
+    {
+        MachineSpecification specification = SmallGuest.Specification(a =>
+        {
+            if (interruptsOn)
+            {
+                a.mov(al, -1);
+                a.@out(0x21, al); // nothing comes from the 8259s, though something could
+                a.sti();
+            }
+            a.hlt();
+        }, new DebugLine());
+        specification = specification with { End = specification.End with { WhenHaltedForGood = true, Timeout = TimeSpan.FromSeconds(4) } };
+        using GuestMachine machine = GuestMachine.Create(specification);
+        Assert.Equal(end, (await machine.RunAsync().WaitAsync(Limit)).End);
+    }
 }

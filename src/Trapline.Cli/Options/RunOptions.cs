@@ -69,6 +69,7 @@ internal sealed class RunOptions
             End = new EndSpecification
             {
                 NoReboot = result.GetValue(_noReboot),
+                WhenHaltedForGood = true,
                 Timeout = result.GetValue(_timeout) is { } timeout ? Quantity.ParseTime("--timeout", timeout) : null,
             },
             Statistics = result.GetValue(_statistics),

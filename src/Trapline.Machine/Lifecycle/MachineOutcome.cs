@@ -11,6 +11,8 @@ public enum MachineEnd
     TripleFault,
     /// <summary>The guest's kernel reported a panic.</summary>
     Panic,
+    /// <summary>Every vCPU sleeps with interrupts off, and <see cref="EndSpecification.WhenHaltedForGood"/> is set.</summary>
+    Halted,
     /// <summary>The guest wrote to the debug-exit port.</summary>
     DebugExit,
     /// <summary><see cref="GuestMachine.Stop"/> or disposal.</summary>

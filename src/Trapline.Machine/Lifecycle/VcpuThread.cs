@@ -10,6 +10,9 @@ internal interface IVcpuHost
     /// <summary>The vCPU cannot go on. It does not return from this before it may end.</summary>
     void VcpuStopped(int index, StopReason reason);
 
+    /// <summary>The vCPU has slept for a while with interrupts off, and perhaps for good.</summary>
+    void VcpuUnwakeable(int index);
+
     /// <summary>The engine broke: a fault of ours.</summary>
     void VcpuFailed(int index, Exception fault);
 }
@@ -21,6 +24,9 @@ internal interface IVcpuHost
 /// </remarks>
 internal sealed class VcpuThread : IVcpuSignals, IDisposable
 {
+    // Longer than any guest waits for an NMI, which is what could still wake a vCPU without interrupts.
+    private const long UnwakeableAfter = 2_000_000_000;
+
     private readonly IVcpuEngine _engine;
     private readonly IVcpuHost _host;
     private readonly MachineTrace _trace;
@@ -31,7 +37,10 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     private volatile bool _pause;
     private volatile bool _end;
     private volatile bool _asleep;
+    private volatile bool _unwakeable;
     private bool _started;
+    private bool _restJudged;
+    private long _restSince, _instructionsAtRest = -1;
     private long _haltedNanoseconds, _haltedSince, _halts;
 
     public VcpuThread(int index, IVcpuEngine engine, IVcpuHost host, MachineTrace trace)
@@ -45,6 +54,9 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
 
     /// <summary>The engine; its state is the vCPU's own thread's while that runs.</summary>
     public IVcpuEngine Engine => _engine;
+
+    /// <summary>Asleep for a while with interrupts off, or never started by its siblings.</summary>
+    public bool IsUnwakeable => _unwakeable;
 
     public bool IsCurrentThread => Thread.CurrentThread == _thread;
 
@@ -185,11 +197,32 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
         Volatile.Write(ref _haltedSince, HostTime.Nanoseconds);
         _asleep = true;
         Interlocked.MemoryBarrier();
+        // An interrupt that is held off ends this sleep but not the guest's: what counts is that it ran an instruction.
+        long instructions = _engine.Counters.Instructions;
+        if (instructions != _instructionsAtRest)
+        {
+            _instructionsAtRest = instructions;
+            _restSince = HostTime.Nanoseconds;
+            _restJudged = _unwakeable = false;
+        }
         while (!_engine.HasWork && !_pause && !_end)
-            _wake.Wait();
+        {
+            if (_restJudged)
+                _wake.Wait();
+            else if (!_wake.WaitUntil(_restSince + UnwakeableAfter))
+                JudgeRest();
+        }
         _asleep = false;
         Volatile.Write(ref _haltedNanoseconds, _haltedNanoseconds + HostTime.Nanoseconds - _haltedSince);
         Volatile.Write(ref _haltedSince, 0);
+    }
+
+    private void JudgeRest()
+    {
+        _restJudged = true;
+        _unwakeable = (_engine.Export().Rflags & Rflags.If) == 0;
+        if (_unwakeable)
+            _host.VcpuUnwakeable(Index);
     }
 
     private void Stand()

@@ -9,6 +9,9 @@ public sealed record EndSpecification
     /// <summary>Offers the panic notification device; a reported panic ends the machine.</summary>
     public bool PanicDevice { get; init; } = true;
 
+    /// <summary>A machine whose vCPUs have slept for two seconds with interrupts off ends, instead of sleeping for ever.</summary>
+    public bool WhenHaltedForGood { get; init; }
+
     /// <summary>Host time after which the machine is ended; null for no limit.</summary>
     public TimeSpan? Timeout { get; init; }
 }
