@@ -9,6 +9,9 @@ internal static class Contenders
     public const string Qemu = "qemu";
     public const string Native = "native";
 
+    /// <summary>Native runs in each round.</summary>
+    public const int NativeRuns = 3;
+
     private const string CommandLine = "console=ttyS0,115200 quiet panic=-1 random.trust_cpu=on";
     private const string Memory = "1G";
     private const string QemuProgram = "qemu-system-x86_64";
