@@ -144,6 +144,7 @@ public sealed unsafe partial class SoftwareVcpu
         if ((value & ~Xcr0Allowed) != 0 || (value & 1) == 0 || ((value & 4) != 0 && (value & 2) == 0))
             return false;
         State->Xcr0 = value;
+        ModeChanged();
         return true;
     }
 
@@ -154,7 +155,4 @@ public sealed unsafe partial class SoftwareVcpu
         State->Pkru = value;
         Mmu.RightsChanged();
     }
-
-    /// <summary>AC changed outside ring 3: SMAP may admit user pages from now on, or no longer.</summary>
-    internal void AccessControlChanged() => Mmu.SelectContext(_alignmentCheck || _dataBreakpoints);
 }

@@ -29,7 +29,9 @@ public sealed unsafe partial class SoftwareVcpu
             mode |= BlockMode.Flat;
         if (!Protected || Virtual8086)
             mode |= BlockMode.Legacy;
-        s->Mode = mode;
+        const ulong needed = XsaveLayout.Sse | XsaveLayout.Avx;
+        if ((s->Cr0 & (Cr0.Em | Cr0.Ts)) != 0 || (s->Cr4 & (Cr4.OsFxsr | Cr4.OsXsave)) != (Cr4.OsFxsr | Cr4.OsXsave) || (s->Xcr0 & needed) != needed)
+            mode |= BlockMode.NoVectors;
         _alignmentCheck = s->Cpl == 3 && (s->Cr0 & Cr0.Am) != 0 && (s->RFlags & Rflags.Ac) != 0;
         ulong enabled = s->Dr[7] & 0xFF;
         _dataBreakpoints = _codeBreakpoints = false;
@@ -41,9 +43,20 @@ public sealed unsafe partial class SoftwareVcpu
                 else
                     _dataBreakpoints = true;
             }
-        Mmu.SelectContext(_alignmentCheck || _dataBreakpoints);
+        SelectContext();
+        s->Mode = mode | (uint)Mmu.Context << BlockMode.ContextShift;
         if ((s->RFlags & Rflags.Tf) != 0 || _codeBreakpoints)
             RequestStep();
+    }
+
+    /// <summary>Rings 1 and 2 bypass the fast paths, so that those need to tell only user and supervisor.</summary>
+    private void SelectContext() => Mmu.SelectContext(_alignmentCheck || _dataBreakpoints || State->Cpl is 1 or 2);
+
+    /// <summary>AC changed outside ring 3: SMAP may admit user pages from now on, or no longer.</summary>
+    internal void AccessControlChanged()
+    {
+        SelectContext();
+        State->Mode = (State->Mode & ~BlockMode.ContextMask) | (uint)Mmu.Context << BlockMode.ContextShift;
     }
 
     /// <summary>Keeps <see cref="SegmentRegister.FastRights"/> in step with the attributes. Call after loading a segment register.</summary>

@@ -1,7 +1,8 @@
-using System.Runtime.InteropServices;
 using Trapline.Core;
 using Trapline.Cpu.Interpreter;
 using Trapline.Cpu.Mmu;
+using Trapline.Cpu.Translator;
+using Trapline.Cpu.Translator.Runtime;
 using Trapline.Memory;
 using Trapline.X86;
 
@@ -30,6 +31,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
     /// <summary>INVLPG and the like happened in a block that must not go on with stale blocks.</summary>
     private const int AttentionFlush = 128;
 
+    private readonly LowLayout _low;
     private readonly GuestMemory _memory;
     private readonly CpuModel _model;
     private readonly IIoSeam _io;
@@ -53,9 +55,9 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         _model = model;
         _io = io;
         _interrupts = interrupts;
-        State = (CpuState*)NativeMemory.AlignedAlloc((nuint)sizeof(CpuState), 4096);
-        NativeMemory.Clear(State, (nuint)sizeof(CpuState));
-        Mmu = new VcpuMmu(State, memory, model);
+        _low = new LowLayout();
+        State = _low.State;
+        Mmu = new VcpuMmu(State, memory, model, _low.Tlb, _low.Frame);
         _blocks = new BlockCache(memory);
         _decoder = new Decoder(model);
         memory.AddObserver(this);
@@ -142,6 +144,13 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         Block* block = FindBlock(s->Mode);
         while (block != null)
         {
+            if (block->Native != 0)
+            {
+                block = RunTranslated(block);
+                continue;
+            }
+            if (_translator != null && ++block->Heat == TranslatorOptions.WarmAfter && TryTranslate(block))
+                continue;
             Op* op = Block.Ops(block);
             int status;
             while ((status = op->Run(this, s, op)) == Status.Next)
@@ -389,6 +398,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         if (_blocks.IsFull)
         {
             _blocks.Clear();
+            _translator?.Flush();
             s->CodeEpoch++;
         }
         if (!FetchTranslate(0, out ulong linear, out ulong offset))
@@ -505,6 +515,8 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         if (block->SecondOffset != Block.NoPage)
             WatchPage(block->SecondOffset);
         _blocks.Commit(block, count + 1);
+        if (_translator != null && (mode & BlockMode.Single) == 0)
+            _translator.Attach(block);
         return block;
     }
 
@@ -553,6 +565,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
             _mapChanged = false;
             Mmu.FlushAll();
             _blocks.Clear();
+            _translator?.Flush();
         }
         lock (_codeWritesLock)
             while (_codeWrites.TryDequeue(out (ulong Offset, ulong Length) write))
@@ -561,8 +574,11 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
 
     private void InvalidateCode(ulong offset, ulong length)
     {
-        if (_blocks.Invalidate(offset, length, &Resync))
-            State->CodeEpoch++;
+        if (!_blocks.Invalidate(offset, length, &Resync))
+            return;
+        State->CodeEpoch++;
+        bool forgotten = (_memory.Marks[offset >> 12] & (byte)PageMarks.Code) == 0;
+        _translator?.Invalidate(offset, length, forgotten);
     }
 
     private void Request(int bit) => Interlocked.Or(ref State->Attention, bit);
@@ -572,6 +588,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         _memory.RemoveObserver(this);
         Mmu.Dispose();
         _blocks.Dispose();
-        NativeMemory.AlignedFree(State);
+        _translator?.Dispose();
+        _low.Dispose();
     }
 }

@@ -11,6 +11,8 @@ internal static unsafe partial class Libc
     public const int MapPrivate = 2;
     public const int MapAnonymous = 0x20;
     public const int MapNoReserve = 0x4000;
+    public const int Map32Bit = 0x40;
+    public const int ProtExec = 4;
     public const uint MfdCloexec = 1;
 
     [LibraryImport("libc", EntryPoint = "memfd_create", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]

@@ -24,6 +24,12 @@ public unsafe struct Block
 
     public Block* HashNext;
 
+    /// <summary>Entry of its translation; 0 if there is none.</summary>
+    public nint Native;
+
+    /// <summary>How often it was interpreted.</summary>
+    public int Heat;
+
     /// <summary>The two most recent successors, valid while their epoch is the current one.</summary>
     public Block* Link0;
     public Block* Link1;

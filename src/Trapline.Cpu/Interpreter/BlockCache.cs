@@ -149,6 +149,7 @@ public sealed unsafe class BlockCache : IDisposable
         // The other page of a crossing block still lists it; its empty extent keeps it from matching again.
         block->Bytes = 0;
         block->SecondBytes = 0;
+        block->Native = 0;
         Op* ops = Block.Ops(block);
         for (int i = 0; i <= block->Count; i++)
             ops[i].Run = resync;

@@ -18,5 +18,14 @@ public static class BlockMode
     /// <summary>Real or virtual-8086 mode, where VEX-encoded instructions are undefined.</summary>
     public const uint Legacy = 16;
 
+    /// <summary>Vector instructions are not available: CR0.EM or TS set, or CR4.OSFXSR, OSXSAVE or the XCR0 bits clear.</summary>
+    public const uint NoVectors = 32;
+
+    /// <summary>The soft TLB's context in two bits: translated code has its arrays' addresses built in.</summary>
+    public const int ContextShift = 6;
+    public const uint ContextMask = 3u << ContextShift;
+
+    public static int Context(uint mode) => (int)((mode & ContextMask) >> ContextShift);
+
     public static int Bitness(uint mode) => (mode & SizeMask) switch { Code16 => 16, Code32 => 32, _ => 64 };
 }

@@ -13,7 +13,7 @@ namespace Trapline.Cpu.Mmu;
 /// </remarks>
 public sealed unsafe class SoftTlb : IDisposable
 {
-    public const int Entries = 2048;
+    public const int Entries = 4096;
     public const ulong IndexMask = Entries - 1;
 
     /// <summary>Ring 0-2 with SMAP in force; ring 0-2 with user pages allowed; ring 3; always empty (every access takes the slow path).</summary>
@@ -24,13 +24,17 @@ public sealed unsafe class SoftTlb : IDisposable
     public const int Bypass = 3;
 
     private const int ArrayWords = 2 * Entries;
+
+    /// <summary>Size of all arrays.</summary>
+    public const int Bytes = Contexts * 2 * ArrayWords * sizeof(ulong);
     private readonly ulong* _arrays;
     private readonly ulong* _emptyTags;
     private uint _used;
 
-    public SoftTlb()
+    /// <param name="arrays"><see cref="Bytes"/> of page-aligned memory that outlives this object.</param>
+    public SoftTlb(ulong* arrays)
     {
-        _arrays = (ulong*)NativeMemory.AlignedAlloc(Contexts * 2 * ArrayWords * sizeof(ulong), 4096);
+        _arrays = arrays;
         _emptyTags = (ulong*)NativeMemory.AlignedAlloc(Entries * sizeof(ulong), 4096);
         for (int i = 0; i < Entries; i++)
             _emptyTags[i] = (ulong)(i ^ 1) << 12;
@@ -98,7 +102,6 @@ public sealed unsafe class SoftTlb : IDisposable
 
     public void Dispose()
     {
-        NativeMemory.AlignedFree(_arrays);
         NativeMemory.AlignedFree(_emptyTags);
     }
 }

@@ -1,3 +1,4 @@
+using Trapline.Cpu.Translator.Runtime;
 using Trapline.Memory;
 using Trapline.X86;
 
@@ -8,11 +9,16 @@ public sealed unsafe class VcpuMmu : IDisposable
 {
     private readonly CpuState* _state;
     private readonly GuestMemory _memory;
-    private readonly SoftTlb _soft = new();
+    private readonly SoftTlb _soft;
+    private readonly TranslationFrame* _frame;
     private readonly TaggedTlb _tagged = new();
 
-    public VcpuMmu(CpuState* state, GuestMemory memory, CpuModel model)
+    /// <param name="softTlb">Memory for the soft TLB's arrays, <see cref="SoftTlb.Bytes"/> long.</param>
+    /// <param name="frame">Its stack window is one more fast entry, which every flush empties.</param>
+    public VcpuMmu(CpuState* state, GuestMemory memory, CpuModel model, ulong* softTlb, TranslationFrame* frame)
     {
+        _soft = new SoftTlb(softTlb);
+        _frame = frame;
         _state = state;
         _memory = memory;
         Walker = new PageWalker(state, memory, model);
@@ -76,11 +82,35 @@ public sealed unsafe class VcpuMmu : IDisposable
 
     private int _context = SoftTlb.Bypass;
 
+    /// <summary>The soft TLB's current context.</summary>
+    public int Context => _context;
+
+    /// <summary>The tagged TLB's tag of the current address space.</summary>
+    public ulong Tag => _tagged.TagOf(Pcid);
+
+    /// <summary>Hears of changes that matter to jumps between code pages.</summary>
+    public ITranslationListener? Listener { get; set; }
+
+    /// <summary>True if a cached translation of this address is global.</summary>
+    public bool IsGlobal(ulong linear)
+    {
+        TlbEntry* entry = _tagged.Find(linear, Pcid, out _);
+        return entry != null && (entry->Rights & TlbRights.Global) != 0;
+    }
+
+    private void CloseWindow() => _frame->WindowReads = _frame->WindowWrites = TranslationFrame.NoPage;
+
     /// <summary>Points the state at the arrays of the current privilege. Call after CPL, AC, CR4.SMAP, debug or alignment-check changes.</summary>
     public void SelectContext(bool bypass)
     {
         bool smap = (_state->Cr4 & Cr4.Smap) != 0 && (_state->RFlags & Rflags.Ac) == 0;
+        int before = _context;
         _context = bypass ? SoftTlb.Bypass : _state->Cpl == 3 ? SoftTlb.User : smap ? SoftTlb.Supervisor : SoftTlb.SupervisorAc;
+        if (_context != before)
+        {
+            CloseWindow();
+            Listener?.SpaceChanged();
+        }
         _state->ReadTlb = _soft.Reads(_context);
         _state->WriteTlb = _soft.Writes(_context);
     }
@@ -89,6 +119,7 @@ public sealed unsafe class VcpuMmu : IDisposable
     public void RightsChanged()
     {
         _soft.Flush();
+        CloseWindow();
         _state->CodeEpoch++;
     }
 
@@ -96,18 +127,21 @@ public sealed unsafe class VcpuMmu : IDisposable
     {
         _tagged.FlushAll();
         RightsChanged();
+        Listener?.AllFlushed();
     }
 
     public void FlushNonGlobal()
     {
         _tagged.FlushNonGlobal();
         RightsChanged();
+        Listener?.SpaceChanged();
     }
 
     public void FlushPcid(uint pcid)
     {
         _tagged.FlushPcid(pcid);
         RightsChanged();
+        Listener?.SpaceChanged();
     }
 
     /// <summary>CR3 was loaded; <paramref name="keep"/> is its bit 63 with PCIDs on (SDM Vol. 3, 4.10.4.1).</summary>
@@ -116,6 +150,7 @@ public sealed unsafe class VcpuMmu : IDisposable
         if (!keep)
             _tagged.FlushPcid(Pcid);
         RightsChanged();
+        Listener?.SpaceChanged();
     }
 
     /// <summary>INVLPG.</summary>
@@ -127,11 +162,17 @@ public sealed unsafe class VcpuMmu : IDisposable
             _soft.Flush();
         else
             _soft.FlushPage(linear);
+        CloseWindow();
         _state->CodeEpoch++;
+        Listener?.PageFlushed(linear, _tagged.TagOf(pcid));
     }
 
     /// <summary>Code was taken from this host page: stores to it must take the slow path from now on.</summary>
-    public void WatchWrites(ulong pageOffset) => _soft.FlushWritesTo((ulong)(_memory.BackingBase + pageOffset));
+    public void WatchWrites(ulong pageOffset)
+    {
+        _soft.FlushWritesTo((ulong)(_memory.BackingBase + pageOffset));
+        CloseWindow();
+    }
 
     public void Dispose()
     {

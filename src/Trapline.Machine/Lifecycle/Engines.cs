@@ -1,5 +1,6 @@
 using Trapline.Core;
 using Trapline.Cpu;
+using Trapline.Cpu.Translator;
 using Trapline.Memory;
 using Trapline.X86;
 
@@ -24,16 +25,22 @@ public static class Engines
 {
     public const string Default = "interpreter";
 
-    public static IReadOnlyList<string> Names { get; } = ["interpreter"];
+    public static IReadOnlyList<string> Names { get; } = ["translator", "interpreter"];
 
     /// <exception cref="BadInputException">No engine has this name.</exception>
     public static EngineFactory Find(string name) => name switch
     {
-        "interpreter" => Interpreter,
+        "interpreter" => Software,
+        "translator" => parts =>
+        {
+            SoftwareVcpu vcpu = Software(parts);
+            vcpu.EnableTranslator(new TranslatorOptions());
+            return vcpu;
+        },
         _ => throw new BadInputException($"unknown engine '{name}': use one of {string.Join(", ", Names)}"),
     };
 
-    private static SoftwareVcpu Interpreter(EngineParts parts)
+    private static SoftwareVcpu Software(EngineParts parts)
     {
         SoftwareVcpu vcpu = new(parts.Index, parts.Memory, parts.Model, parts.Io, parts.Interrupts)
         {

@@ -1,0 +1,188 @@
+using Trapline.Cpu.Interpreter;
+using Trapline.Cpu.Mmu;
+using Trapline.Cpu.Translator;
+using Trapline.Cpu.Translator.CodeCache;
+using Trapline.Cpu.Translator.Frontend;
+using Trapline.Cpu.Translator.Runtime;
+using Trapline.Memory;
+using Trapline.X86;
+
+namespace Trapline.Cpu;
+
+/// <summary>Running translated code: what happens at each of its exits.</summary>
+public sealed unsafe partial class SoftwareVcpu
+{
+    private BlockTranslator? _translator;
+
+    /// <summary>Why this host cannot run translated code, or null.</summary>
+    public static string? TranslatorObstacle =>
+        HostFeatures.Translate ? null : "the translator needs Linux on an x86-64 processor with AVX and BMI2";
+
+    /// <summary>Warm code is translated from now on. Call before the vCPU first runs.</summary>
+    /// <returns>False: this host cannot, and the vCPU stays with the interpreter.</returns>
+    public bool EnableTranslator(TranslatorOptions options)
+    {
+        if (TranslatorObstacle != null || !_low.IsLow)
+            return false;
+        _translator = new BlockTranslator(_low, _memory, Mmu, options);
+        return true;
+    }
+
+    public BlockTranslator? Translator => _translator;
+
+    private bool TryTranslate(Block* block) => _translator!.TryTranslate(block, safe: false, out _);
+
+    /// <summary>Runs translated code from a block. Returns the block to interpret next, or null if the main loop must look at events.</summary>
+    private Block* RunTranslated(Block* block)
+    {
+        CpuState* s = State;
+        BlockTranslator translator = _translator!;
+        TranslationFrame* f = _low.Frame;
+        nint entry = block->Native;
+        bool vectors = false;
+        PackFlags(f);
+        for (; ; )
+        {
+            translator.Prepare();
+            uint number = translator.Enter(entry, vectors);
+            vectors = false;
+            if (number == 0)
+            {
+                translator.Counters.JumpMisses++;
+                UnpackFlags(f);
+                s->Rip = f->ExitAddress;
+                if (Volatile.Read(ref s->Attention) != 0)
+                    return null;
+                block = FindBlock(s->Mode);
+                if (block == null || block->Native == 0)
+                    return block;
+                translator.Prepare();
+                translator.AddJump(block);
+                entry = block->Native;
+                continue;
+            }
+            ref ExitSite site = ref translator.Site(number);
+            switch (site.Kind)
+            {
+                case ExitKind.ReadMiss:
+                case ExitKind.WriteMiss:
+                    bool write = site.Kind == ExitKind.WriteMiss;
+                    if (write)
+                        translator.Counters.WriteMisses++;
+                    else
+                        translator.Counters.ReadMisses++;
+                    if (Fill(f->ExitAddress, site.Size, write))
+                    {
+                        entry = site.Resume;
+                        vectors = site.Vectors;
+                        continue;
+                    }
+                    break;
+                case ExitKind.Window:
+                    translator.Counters.WindowMisses++;
+                    if (Fill(f->ExitAddress, site.Span, site.Size != 0))
+                    {
+                        translator.OpenWindow(f->ExitAddress);
+                        entry = site.Resume;
+                        vectors = site.Vectors;
+                        continue;
+                    }
+                    if ((f->ExitAddress & 0xFFF) + (ulong)site.Span > 4096)
+                    {
+                        translator.Counters.WindowStraddles++;
+                        s->Rip = site.Rip;
+                        UnpackFlags(f);
+                        block = FindBlock(s->Mode);
+                        if (block == null)
+                            return null;
+                        entry = translator.SafeEntry(block);
+                        if (entry != 0)
+                        {
+                            PackFlags(f);
+                            continue;
+                        }
+                    }
+                    break;
+                case ExitKind.Link:
+                    translator.Counters.LinkExits++;
+                    UnpackFlags(f);
+                    s->Rip = site.Rip;
+                    if (Volatile.Read(ref s->Attention) != 0)
+                        return null;
+                    block = FindBlock(s->Mode);
+                    if (block == null || block->Native == 0)
+                        return block;
+                    translator.Prepare();
+                    translator.Link(number, block);
+                    entry = block->Native;
+                    continue;
+                case ExitKind.Attention:
+                    translator.Counters.AttentionExits++;
+                    UnpackFlags(f);
+                    s->Rip = site.Rip;
+                    if (Volatile.Read(ref s->Attention) != 0)
+                        return null;
+                    block = FindBlock(s->Mode);
+                    if (block == null || block->Native == 0)
+                        return block;
+                    entry = block->Native;
+                    continue;
+            }
+            translator.Counters.Interpreted++;
+            UnpackFlags(f);
+            s->Rip = site.Rip;
+            block = InterpretOne();
+            if (block == null || block->Native == 0)
+                return block;
+            entry = block->Native;
+            PackFlags(f);
+        }
+    }
+
+    /// <summary>One instruction by the interpreter; then the block that follows, or null if the main loop must look at events.</summary>
+    private Block* InterpretOne()
+    {
+        CpuState* s = State;
+        Block* single = FindBlock(s->Mode | BlockMode.Single);
+        if (single == null)
+            return null;
+        Op* op = Block.Ops(single);
+        int status = op->Run(this, s, op);
+        if (status == Status.Next)
+            status = op[1].Run(this, s, op + 1);
+        s->Instructions++;
+        if (status != Status.BlockEnd)
+        {
+            Leave(op, status);
+            return null;
+        }
+        return Volatile.Read(ref s->Attention) != 0 ? null : FindBlock(s->Mode);
+    }
+
+    /// <summary>Puts a page of RAM into the soft TLB without raising anything. False: the interpreter must do the access.</summary>
+    private bool Fill(ulong linear, int size, bool write)
+    {
+        if ((linear & 0xFFF) + (ulong)size > 4096 || Mmu.Context == SoftTlb.Bypass || !Canonical(linear, size))
+            return false;
+        Access access = UserBit | (write ? Access.Write : Access.Read);
+        if (!Mmu.Translate(linear, access, out ulong gpa, out _) || !_memory.TryGetPage(gpa, out ulong offset, out MemoryKind kind))
+            return false;
+        if (write)
+        {
+            if (kind != MemoryKind.Ram || (_memory.Marks[offset >> 12] & (byte)PageMarks.Code) != 0)
+                return false;
+            _memory.NoteWrite(gpa, offset, (ulong)size);
+        }
+        Mmu.FillSoft(linear, write, _memory.BackingBase + offset);
+        return true;
+    }
+
+    /// <summary>Lazy flags to what LAHF and SETO give.</summary>
+    private void PackFlags(TranslationFrame* f)
+    {
+        ulong flags = Flags.Arithmetic(State);
+        f->Flags = (flags & 0xD5 | 2) << 8 | flags >> 11 & 1;
+    }
+
+    private void UnpackFlags(TranslationFrame* f) => Flags.SetArithmetic(State, f->Flags >> 8 & 0xD5 | (f->Flags & 1) << 11);
+}

@@ -1,0 +1,342 @@
+using Iced.Intel;
+using Trapline.Cpu.Interpreter;
+using Trapline.Cpu.Mmu;
+using Trapline.Cpu.Translator.CodeCache;
+using Trapline.Cpu.Translator.Emit;
+using Trapline.Cpu.Translator.Frontend;
+using Trapline.Cpu.Translator.Passes;
+using Trapline.Cpu.Translator.Runtime;
+using Trapline.Memory;
+using Assembler = Trapline.Cpu.Translator.Emit.Assembler;
+
+namespace Trapline.Cpu.Translator;
+
+/// <summary>
+/// One vCPU's binary translator: turns warm blocks of 64-bit guest code into host code, keeps them, links them, and drops them when their bytes change.
+/// </summary>
+/// <remarks>
+/// Frontend reads an extended block, Passes work out flags and stack windows, Emit writes host code, CodeCache holds it, Runtime enters and leaves it.
+/// Everything here runs on the vCPU's thread.
+/// </remarks>
+public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
+{
+    private readonly LowLayout _low;
+    private readonly GuestMemory _memory;
+    private readonly VcpuMmu _mmu;
+    private readonly TranslatorOptions _options;
+    private readonly Addresses _addresses;
+    private readonly ExecutableCode _code;
+    private readonly Stubs _stubs;
+    private readonly List<ExitSite> _sites = [];
+    private readonly LinkScopes _scopes = new();
+    private readonly BlockReader _reader = new();
+    private readonly GuestBlock _block = new();
+    private readonly BlockEmitter _emitter;
+    private readonly Dictionary<(ulong Offset, ulong Rip, uint Mode, bool Safe), Translation> _table = [];
+    private readonly Dictionary<ulong, List<Translation>> _pages = [];
+    private readonly List<(int Start, int Length)> _looked = [];
+    private readonly ulong[] _shadowRsp = new ulong[LowLayout.ShadowStacks];
+    private readonly uint[] _shadowId = new uint[LowLayout.ShadowStacks];
+    private int _context = -1;
+    private bool _spaceDirty = true;
+    private byte* _page;
+
+    public BlockTranslator(LowLayout low, GuestMemory memory, VcpuMmu mmu, TranslatorOptions options)
+    {
+        _low = low;
+        _memory = memory;
+        _mmu = mmu;
+        _options = options;
+        _addresses = new Addresses(low);
+        _code = new ExecutableCode(options.CodeCacheSize);
+        _stubs = new Stubs(_code, _addresses);
+        _emitter = new BlockEmitter(_addresses, _stubs, _sites) { LiveAt = LiveAt };
+        _low.Frame->HostMxcsr = 0x1F80;
+        Flush();
+        mmu.Listener = this;
+    }
+
+    /// <summary>Counters for <c>--stats</c>.</summary>
+    public TranslatorCounters Counters;
+
+    public ulong CodeBytes => _code.Used;
+
+    public ref ExitSite Site(uint number) => ref System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_sites)[(int)number];
+
+    /// <summary>Runs from a host address until something needs managed code. Returns the exit site's number.</summary>
+    public uint Enter(nint entry, bool vectors)
+    {
+        _low.Frame->Entry = entry;
+        return ((delegate* unmanaged<uint>)(vectors ? _stubs.EnterWithVectors : _stubs.Enter))();
+    }
+
+    /// <summary>Translates the block's code. False: its first instruction is the interpreter's, so nothing is gained.</summary>
+    public bool TryTranslate(Block* block, bool safe, out nint entry)
+    {
+        entry = 0;
+        if (_code.IsFull || _scopes.Exhausted)
+            Flush();
+        uint mode = block->Mode;
+        if ((mode & BlockMode.SizeMask) != BlockMode.Code64 || BlockMode.Context(mode) == SoftTlb.Bypass || block->SecondOffset != Block.NoPage)
+            return false;
+        int within = (int)(block->Offset & 0xFFF);
+        _page = _memory.BackingBase + (block->Offset & ~0xFFFul);
+        ModeRules rules = new(Supervisor: BlockMode.Context(mode) != SoftTlb.User, Vectors: (mode & BlockMode.NoVectors) == 0);
+        _reader.Read(_page + within, 4096 - within, block->Rip, GuestBlock.MaxInstructions, rules, _block);
+        if (_block.Count == 0 || _block.Instructions[0].Treatment == Treatment.Interpret)
+            return false;
+        Translation translation = new() { Offset = block->Offset, Rip = block->Rip, Mode = mode, Safe = safe };
+        _looked.Clear();
+        ref GuestInstruction last = ref _block.Instructions[_block.Count - 1];
+        RflagsBits atEnd = _block.EndsAtPage ? CodeFacts.Arithmetic : LiveAt(last.NextRip);
+        FlagLiveness.Run(_block, atEnd, LiveAt);
+        if (!safe)
+            StackWindows.Run(_block);
+        translation.LiveIn = _block.Instructions[0].LiveBefore;
+        Assembler asm = _emitter.Emit(_block, _page + within, BlockMode.Context(mode), _options.Count, translation, _code.Begin());
+        _code.Commit(asm);
+        translation.Ranges.Add((within, _block.Bytes));
+        translation.Ranges.AddRange(_looked);
+        _table[(block->Offset, block->Rip, mode, safe)] = translation;
+        ulong page = block->Offset & ~0xFFFul;
+        if (!_pages.TryGetValue(page, out List<Translation>? list))
+            _pages[page] = list = [];
+        list.Add(translation);
+        entry = translation.Entry;
+        if (!safe)
+        {
+            translation.Origin = block;
+            block->Native = entry;
+        }
+        Counters.Translated++;
+        Counters.GuestInstructions += _block.Count;
+        return true;
+    }
+
+    /// <summary>The translation of a block without stack windows.</summary>
+    public nint SafeEntry(Block* block) =>
+        _table.TryGetValue((block->Offset, block->Rip, block->Mode, true), out Translation? found) ? found.Entry
+        : TryTranslate(block, safe: true, out nint entry) ? entry : 0;
+
+    /// <summary>A block was decoded anew: its translation may still be there.</summary>
+    public void Attach(Block* block)
+    {
+        if (!_table.TryGetValue((block->Offset, block->Rip, block->Mode, false), out Translation? found) || block->SecondOffset != Block.NoPage)
+            return;
+        found.Origin = block;
+        block->Native = found.Entry;
+    }
+
+    /// <summary>Flags live at a guest address: worked out in the block's page, else taken to be all.</summary>
+    private RflagsBits LiveAt(ulong target)
+    {
+        if ((target ^ _block.Rip) >> 12 != 0)
+            return CodeFacts.Arithmetic;
+        int within = (int)(target & 0xFFF);
+        RflagsBits live = _reader.LiveAt(_page + within, 4096 - within, target, out int looked);
+        _looked.Add((within, looked));
+        return live;
+    }
+
+    /// <summary>Makes a direct jump at a site lead to the block's translation from now on.</summary>
+    public void Link(uint number, Block* target)
+    {
+        ref ExitSite site = ref Site(number);
+        if (site.Owner is null || site.Owner.Dropped || !_table.TryGetValue((target->Offset, target->Rip, target->Mode, false), out Translation? to))
+            return;
+        Assembler asm = At(site.Patch);
+        switch (site.Form)
+        {
+            case LinkForm.Near:
+                asm.Patch(site.Patch, to.Entry);
+                break;
+            case LinkForm.FarJump or LinkForm.FarCall:
+                uint id = _low.Frame->LinkId;
+                if (site.Relinks == byte.MaxValue || !MayLink(target->Rip))
+                {
+                    AddJump(target);
+                    return;
+                }
+                site.Relinks++;
+                if (site.Form == LinkForm.FarJump)
+                    BlockEmitter.WriteFarJump(ref asm, _addresses, id, site.Cold, to.Entry);
+                else if (to.LiveIn == 0)
+                    BlockEmitter.WriteFarCall(ref asm, _addresses, id, site.Cold, _addresses.ShadowLimit(_context), to.Entry);
+                else
+                    return;
+                _scopes.Note(id, target->Rip);
+                break;
+        }
+        to.Incoming.Add((int)number);
+        Counters.Linked++;
+    }
+
+    /// <summary>In rings below 3, links must outlive switches of address space: only global pages do.</summary>
+    private bool MayLink(ulong rip) => _context == SoftTlb.User || _mmu.IsGlobal(rip);
+
+    /// <summary>Lets indirect jumps find the block.</summary>
+    public void AddJump(Block* target)
+    {
+        if (target->Native == 0 || !MayLink(target->Rip))
+            return;
+        uint slot = (uint)(target->Rip & (LowLayout.JumpEntries - 1));
+        _low.JumpKeys[slot] = 0 - (target->Rip + _low.Frame->CodeKey);
+        _low.JumpTargets[slot] = target->Native;
+        _scopes.Note(_low.Frame->LinkId, target->Rip);
+    }
+
+    /// <summary>Drops translations that depend on any byte of a written range; all of the page's if the page is no longer watched.</summary>
+    public void Invalidate(ulong offset, ulong length, bool wholePage)
+    {
+        ulong page = offset & ~0xFFFul;
+        if (!_pages.TryGetValue(page, out List<Translation>? list))
+            return;
+        int start = (int)(offset - page), end = start + (int)Math.Min(length, 4096);
+        for (int n = list.Count - 1; n >= 0; n--)
+            if (wholePage || DependsOn(list[n], start, end))
+            {
+                Drop(list[n]);
+                list.RemoveAt(n);
+            }
+        if (list.Count == 0)
+            _pages.Remove(page);
+    }
+
+    private static bool DependsOn(Translation translation, int start, int end)
+    {
+        foreach ((int from, int length) in translation.Ranges)
+            if (from < end && start < from + length)
+                return true;
+        return false;
+    }
+
+    private void Drop(Translation translation)
+    {
+        translation.Dropped = true;
+        Counters.Dropped++;
+        _table.Remove((translation.Offset, translation.Rip, translation.Mode, translation.Safe));
+        foreach (int number in translation.Incoming)
+            Unlink(ref Site((uint)number));
+        // Jump-cache entries still lead here: leave at once.
+        _sites.Add(new ExitSite { Kind = ExitKind.Attention, Rip = translation.Rip });
+        Assembler asm = At(translation.Entry);
+        asm.Call(_stubs.ExitByCall);
+        asm.Int32(_sites.Count - 1);
+        if (translation.Origin != null && translation.Origin->Native == translation.Entry)
+            Forget(translation.Origin);
+    }
+
+    /// <summary>The block is interpreted until it is warm again.</summary>
+    private static void Forget(Block* block)
+    {
+        block->Native = 0;
+        block->Heat = 0;
+    }
+
+    private void Unlink(ref ExitSite site)
+    {
+        Assembler asm = At(site.Patch);
+        if (site.Form == LinkForm.Near)
+            asm.Patch(site.Patch, site.Cold);
+        else
+            asm.Jump(site.Cold);
+    }
+
+    private Assembler At(nint executable) => _code.At(executable);
+
+    /// <summary>Empties the code cache and everything that leads into it.</summary>
+    public void Flush()
+    {
+        foreach (Translation translation in _table.Values)
+            if (translation.Origin != null && translation.Origin->Native == translation.Entry)
+                Forget(translation.Origin);
+        _table.Clear();
+        _pages.Clear();
+        _sites.Clear();
+        _sites.Add(default); // number 0: the jump cache missed
+        _code.Clear();
+        _scopes.Restart();
+        new Span<ulong>(_low.JumpKeys, LowLayout.JumpEntries).Clear();
+        for (int context = 0; context < LowLayout.ShadowStacks; context++)
+            ResetShadow(context);
+        _context = -1;
+        _spaceDirty = true;
+        Counters.Flushes++;
+    }
+
+    private void ResetShadow(int context)
+    {
+        ulong top = _low.ShadowTop(context);
+        *(nint*)top = _stubs.Bottom;
+        _shadowRsp[context] = top;
+        if (context == _context)
+            _low.Frame->ShadowRsp = top;
+    }
+
+    /// <summary>Call before every entry: the frame follows the current context and address space.</summary>
+    public void Prepare()
+    {
+        TranslationFrame* f = _low.Frame;
+        if (_spaceDirty)
+        {
+            _spaceDirty = false;
+            int context = _mmu.Context;
+            if (context != _context)
+            {
+                if (_context >= 0)
+                    _shadowRsp[_context] = f->ShadowRsp;
+                _context = context;
+                f->ShadowTop = _low.ShadowTop(context);
+                f->ShadowRsp = _shadowRsp[context];
+            }
+            uint id = _scopes.IdOf(context, _mmu.Tag);
+            f->LinkId = id;
+            f->CodeKey = (ulong)id << 48;
+            if (_shadowId[context] != id)
+            {
+                // Return sites of another address space must not be taken for this one's.
+                _shadowId[context] = id;
+                ResetShadow(context);
+            }
+        }
+        if (f->ShadowRsp < _low.ShadowLimit(_context))
+            ResetShadow(_context);
+        if (f->WindowReads == TranslationFrame.NoPage)
+            OpenWindow(_low.State->Gpr[4] - 8);
+    }
+
+    /// <summary>Sets the stack window from the soft TLB, if it knows the page.</summary>
+    public void OpenWindow(ulong linear)
+    {
+        TranslationFrame* f = _low.Frame;
+        CpuState* s = _low.State;
+        ulong page = linear & ~0xFFFul, slot = page >> 12 & SoftTlb.IndexMask;
+        if (s->WriteTlb[slot] == page)
+        {
+            f->WindowReads = f->WindowWrites = page;
+            f->WindowDelta = s->WriteTlb[slot + SoftTlb.Entries];
+        }
+        else if (s->ReadTlb[slot] == page)
+        {
+            f->WindowReads = page;
+            f->WindowWrites = TranslationFrame.NoPage;
+            f->WindowDelta = s->ReadTlb[slot + SoftTlb.Entries];
+        }
+    }
+
+    public void SpaceChanged() => _spaceDirty = true;
+
+    public void PageFlushed(ulong linear, ulong tag) => _spaceDirty |= _scopes.PageFlushed(linear, tag);
+
+    public void AllFlushed()
+    {
+        _scopes.AllFlushed();
+        _spaceDirty = true;
+    }
+
+    public void Dispose()
+    {
+        _mmu.Listener = null;
+        _code.Dispose();
+    }
+}

@@ -1,0 +1,54 @@
+namespace Trapline.Cpu.Translator.CodeCache;
+
+/// <summary>Why translated code returned to managed code.</summary>
+public enum ExitKind : byte
+{
+    /// <summary>The instruction at <see cref="ExitSite.Rip"/> is the interpreter's.</summary>
+    Interpret,
+    ReadMiss,
+    WriteMiss,
+    /// <summary>The stack window does not cover the accesses that follow.</summary>
+    Window,
+    /// <summary>A direct jump or call to <see cref="ExitSite.Rip"/> that is not linked, or whose link is for another address space.</summary>
+    Link,
+    /// <summary>Attention is wanted; go on at <see cref="ExitSite.Rip"/>.</summary>
+    Attention,
+}
+
+/// <summary>How the bytes of a direct jump are laid out.</summary>
+public enum LinkForm : byte
+{
+    None,
+    /// <summary>A 32-bit displacement: the target is in the same guest page, so it cannot move without this code.</summary>
+    Near,
+    /// <summary>A region that tests <c>LinkId</c> before it jumps.</summary>
+    FarJump,
+    /// <summary>A region that tests <c>LinkId</c> and the return stack's depth before it calls.</summary>
+    FarCall,
+}
+
+/// <summary>A place where translated code leaves, and what managed code needs to know there.</summary>
+public struct ExitSite
+{
+    public ExitKind Kind;
+    public LinkForm Form;
+    public byte Size;
+    public bool Vectors;
+
+    /// <summary>How often a far link was made anew for another address space.</summary>
+    public byte Relinks;
+
+    public ulong Rip;
+
+    /// <summary>Where to go on once the cause is removed.</summary>
+    public nint Resume;
+
+    /// <summary>The displacement (near) or the region (far) that a link rewrites, and where it leads unlinked.</summary>
+    public nint Patch;
+    public nint Cold;
+
+    /// <summary>For windows: bytes from the missed address to the window's end.</summary>
+    public int Span;
+
+    public Translation? Owner;
+}

@@ -1,0 +1,36 @@
+using Iced.Intel;
+
+namespace Trapline.Cpu.Translator.CodeCache;
+
+/// <summary>One translated block.</summary>
+public sealed unsafe class Translation
+{
+    /// <summary>Backing-store offset of its first guest byte; with RIP and mode its identity.</summary>
+    public required ulong Offset { get; init; }
+    public required ulong Rip { get; init; }
+    public required uint Mode { get; init; }
+
+    /// <summary>Made without stack windows, for frames that straddle pages.</summary>
+    public bool Safe { get; init; }
+
+    public nint Entry { get; set; }
+    public int CodeBytes { get; set; }
+
+    /// <summary>Arithmetic flags that it may read before it writes them.</summary>
+    public RflagsBits LiveIn { get; set; }
+
+    /// <summary>Ranges of guest bytes (offset in the page, length) that it depends on: its own, and those looked at for flags.</summary>
+    public List<(int Start, int Length)> Ranges { get; } = [];
+
+    /// <summary>Sites linked to its entry.</summary>
+    public List<int> Incoming { get; } = [];
+
+    /// <summary>Its own sites' numbers: first and one past the last.</summary>
+    public int FirstSite { get; set; }
+    public int EndSite { get; set; }
+
+    public bool Dropped { get; set; }
+
+    /// <summary>The decoded block whose <c>Native</c> leads here.</summary>
+    internal Interpreter.Block* Origin { get; set; }
+}

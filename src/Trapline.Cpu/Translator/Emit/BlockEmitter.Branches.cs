@@ -1,0 +1,276 @@
+using Iced.Intel;
+using Trapline.Cpu.Translator.CodeCache;
+using Trapline.Cpu.Translator.Frontend;
+using Trapline.Cpu.Translator.Runtime;
+
+namespace Trapline.Cpu.Translator.Emit;
+
+/// <summary>
+/// Jumps, calls and returns. Within a guest page a direct jump becomes a direct jump. Between pages it first compares the link identity of the current
+/// address space with the one it was linked in. A guest call also calls on the host's private stack, so that the guest's return is the host's, with the
+/// processor's own return prediction; the place it returns to compares the guest address that was really popped.
+/// </summary>
+/// <remarks>Every cycle in guest code passes a backward jump or call or an indirect jump: attention is looked at there, and only there.</remarks>
+public sealed unsafe partial class BlockEmitter
+{
+    /// <summary>Bytes of <see cref="WriteFarJump"/> and <see cref="WriteFarCall"/>.</summary>
+    public const int FarJumpSize = 7 + 6 + 2 + 5 + 5;
+    public const int FarCallSize = FarJumpSize + 7 + 6;
+
+    private bool SamePage(ulong target) => (target ^ _block.Rip) >> 12 == 0;
+
+    private void EmitGuestJump(in GuestInstruction i)
+    {
+        if (i.Iced.Op0Kind == OpKind.NearBranch64)
+        {
+            EmitJumpTo(i.Iced.NearBranchTarget, i.Iced.NearBranchTarget <= i.Rip);
+            return;
+        }
+        LoadTarget(i);
+        stubs.EmitDispatch(ref _asm);
+    }
+
+    /// <summary>The target of an indirect jump or call into r14.</summary>
+    private void LoadTarget(in GuestInstruction i)
+    {
+        if (i.Iced.Op0Kind == OpKind.Register)
+        {
+            int home = HostRegister.Of(i.Iced.Op0Register.GetNumber());
+            if (home == HostRegister.None)
+                _asm.Load(HostRegister.Scratch, addresses.Gpr(i.Iced.Op0Register.GetNumber()));
+            else
+                _asm.Move(HostRegister.Scratch, home);
+            return;
+        }
+        _asm.Load(HostRegister.Scratch, Probe(i, 8, write: false));
+    }
+
+    private void EmitJumpTo(ulong target, bool backward)
+    {
+        bool near = SamePage(target);
+        EmitAttentionCheck(backward, target, !near || LiveAt(target) != 0);
+        if (near)
+            EmitNearLink(_asm.Jump(), target);
+        else
+            EmitFarJump(target);
+    }
+
+    private void EmitConditionalJump(in GuestInstruction i)
+    {
+        ulong target = i.Iced.NearBranchTarget;
+        bool backward = target <= i.Rip;
+        Condition condition = (Condition)(i.Iced.ConditionCode switch
+        {
+            ConditionCode.o => 0, ConditionCode.no => 1, ConditionCode.b => 2, ConditionCode.ae => 3, ConditionCode.e => 4, ConditionCode.ne => 5,
+            ConditionCode.be => 6, ConditionCode.a => 7, ConditionCode.s => 8, ConditionCode.ns => 9, ConditionCode.p => 10, ConditionCode.np => 11,
+            ConditionCode.l => 12, ConditionCode.ge => 13, ConditionCode.le => 14, _ => 15,
+        });
+        if (!SamePage(target))
+        {
+            nint from = _asm.Jump(condition);
+            _cold.Add(new ColdPath { Kind = ColdKind.FarJump, From = from, Target = target, Backward = backward, FlagsLive = true });
+            return;
+        }
+        if (!backward)
+        {
+            EmitNearLink(_asm.Jump(condition), target);
+            return;
+        }
+        // The loop's way is the short one: skip the check and the jump when the loop ends.
+        nint skip = _asm.Jump((Condition)((int)condition ^ 1));
+        EmitJumpTo(target, backward: true);
+        _asm.PatchHere(skip);
+    }
+
+    /// <summary>Makes the displacement at <paramref name="place"/> a link, which leads out until it is linked.</summary>
+    private void EmitNearLink(nint place, ulong target)
+    {
+        int site = AddSite(new ExitSite { Kind = ExitKind.Link, Form = LinkForm.Near, Rip = target, Patch = place });
+        _cold.Add(new ColdPath { Kind = ColdKind.Exit, From = place, Site = site });
+    }
+
+    private void EmitFarJump(ulong target)
+    {
+        nint region = _asm.Here;
+        int site = AddSite(new ExitSite { Kind = ExitKind.Link, Form = LinkForm.FarJump, Rip = target, Patch = region });
+        nint toCold = _asm.Jump();
+        while (_asm.Here < region + FarJumpSize)
+            _asm.Byte(0xCC);
+        _asm.PatchHere(toCold);
+        SetCold(site);
+        Leave(site);
+    }
+
+    /// <summary>Here is where a link leads while it is not linked.</summary>
+    private void SetCold(int site) => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(sites)[site].Cold = _asm.Here;
+
+    private void EmitAttentionCheck(bool backward, ulong target, bool flagsLive)
+    {
+        if (!backward)
+            return;
+        int site = AddSite(new ExitSite { Kind = ExitKind.Attention, Rip = target });
+        if (!flagsLive)
+        {
+            _asm.AluMemoryImmediate(Alu.Cmp, addresses.Attention, 0, wide: false);
+            AddExit(Condition.NotEqual, site, saved: false);
+            return;
+        }
+        _asm.Load32(HostRegister.Rcx, addresses.Attention);
+        nint calm = _asm.JumpIfRcxZero();
+        Leave(site);
+        _asm.PatchShortHere(calm);
+    }
+
+    private void EmitGuestCall(in GuestInstruction i)
+    {
+        ulong next = i.NextRip;
+        if (i.Iced.Op0Kind != OpKind.NearBranch64)
+        {
+            EmitIndirectCall(i, next);
+            return;
+        }
+        ulong target = i.Iced.NearBranchTarget;
+        EmitAttentionCheck(target <= i.Rip, i.Rip, i.LiveAfter != 0);
+        StoreReturnAddress(i, next);
+        bool near = SamePage(target);
+        if (near && i.LiveAfter != 0)
+        {
+            // Flags are passed to the callee: no room for the depth check, so no use of the return stack.
+            EmitNearLink(_asm.Jump(), target);
+            return;
+        }
+        if (near)
+        {
+            _asm.AluImmediate(Alu.Cmp, HostRegister.Rsp, addresses.ShadowLimit(_context));
+            nint overflow = _asm.Jump(Condition.Below);
+            nint back = _asm.Here;
+            _cold.Add(new ColdPath { Kind = ColdKind.ShadowOverflow, From = overflow, Back = back });
+            EmitNearLink(_asm.Call(), target);
+        }
+        else
+        {
+            EmitFarCall(target);
+        }
+        EmitReturnSite(next);
+    }
+
+    /// <summary>
+    /// Unlinked: push the return site, leave. The return site is what follows the region; the slow exit must push it too.
+    /// </summary>
+    private void EmitFarCall(ulong target)
+    {
+        nint region = _asm.Here;
+        int site = AddSite(new ExitSite { Kind = ExitKind.Link, Form = LinkForm.FarCall, Rip = target, Patch = region });
+        // The cold copy: reached by a jump from the linked code, or by the unlinked region's own.
+        nint toCold = _asm.Jump();
+        while (_asm.Here < region + FarCallSize)
+            _asm.Byte(0xCC);
+        nint over = _asm.Jump();
+        _asm.PatchHere(toCold);
+        SetCold(site);
+        // PUSH of the return site's address, relative: CALL over the exit would push the wrong one.
+        nint push = _asm.Call();
+        nint returned = _asm.Jump();
+        _asm.PatchHere(push);
+        Leave(site);
+        _asm.PatchHere(over);
+        _asm.PatchHere(returned);
+    }
+
+    private void EmitIndirectCall(in GuestInstruction i, ulong next)
+    {
+        LoadTarget(i);
+        if (!i.InWindow)
+        {
+            // Without a window the slot's probe would need r14: the interpreter does it.
+            EmitExit(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip });
+            return;
+        }
+        StoreReturnAddress(i, next);
+        // Depth check without flags: the return stack's usable part is one aligned block (see LowLayout).
+        _asm.RotateRight32(HostRegister.Rcx, HostRegister.Rsp, 18);
+        _asm.OpRegister(false, 0xB60F, HostRegister.Rcx, HostRegister.Rcx);
+        _asm.Lea32(HostRegister.Rcx, HostAddress.At(HostRegister.Rcx, -(byte)(addresses.ShadowLimit(_context) >> 18)));
+        nint fits = _asm.JumpIfRcxZero();
+        _asm.Load(HostRegister.Rsp, addresses.ShadowTop);
+        _asm.Constant(HostRegister.Rcx, (ulong)stubs.Bottom);
+        _asm.Store(HostAddress.At(HostRegister.Rsp), HostRegister.Rcx);
+        _asm.PatchShortHere(fits);
+        nint call = _asm.Call();
+        nint over = _asm.Jump();
+        _asm.PatchHere(call);
+        stubs.EmitDispatch(ref _asm);
+        _asm.PatchHere(over);
+        EmitReturnSite(next);
+    }
+
+    private void StoreReturnAddress(in GuestInstruction i, ulong next)
+    {
+        HostAddress slot = StackSlot(i, -8, write: true);
+        if ((ulong)(long)(int)next == next)
+        {
+            _asm.StoreImmediate(slot, (int)next, wide: true);
+        }
+        else
+        {
+            if (i.InWindow)
+            {
+                _asm.Constant(HostRegister.Rcx, next);
+                _asm.Store(slot, HostRegister.Rcx);
+            }
+            else
+            {
+                _asm.Constant(HostRegister.Scratch, next);
+                _asm.Store(slot, HostRegister.Scratch);
+            }
+        }
+        MoveRsp(-8);
+    }
+
+    /// <summary>Where a call returns: r14 is the guest address that was popped.</summary>
+    private void EmitReturnSite(ulong next)
+    {
+        ulong negative = 0 - next;
+        _asm.Constant(HostRegister.Rcx, negative);
+        _asm.Lea(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 0));
+        nint right = _asm.JumpIfRcxZero();
+        _asm.Jump(stubs.Mismatch);
+        _asm.PatchShortHere(right);
+        EmitJumpTo(next, backward: false);
+    }
+
+    private void EmitGuestReturn(in GuestInstruction i)
+    {
+        HostAddress slot = StackSlot(i, 0, write: false);
+        _asm.Load(HostRegister.Scratch, slot);
+        MoveRsp(8 + (i.Iced.Code == Code.Retnq_imm16 ? i.Iced.Immediate16 : 0));
+        _asm.Byte(0xC3);
+    }
+
+    /// <summary>Writes a far link over its region: if the link identity is the one it was made in, go to <paramref name="target"/>.</summary>
+    public static void WriteFarJump(ref Assembler asm, Addresses addresses, uint linkId, nint cold, nint target)
+    {
+        Guard(ref asm, addresses, linkId, cold);
+        asm.Jump(target);
+    }
+
+    /// <param name="limit">Lowest return-stack pointer at which a call may still be made.</param>
+    public static void WriteFarCall(ref Assembler asm, Addresses addresses, uint linkId, nint cold, int limit, nint target)
+    {
+        Guard(ref asm, addresses, linkId, cold);
+        asm.OpRegister(true, 0x81, (int)Alu.Cmp, HostRegister.Rsp);
+        asm.Int32(limit);
+        asm.Jump(Condition.Below, cold);
+        asm.Call(target);
+    }
+
+    private static void Guard(ref Assembler asm, Addresses addresses, uint linkId, nint cold)
+    {
+        asm.Load32(HostRegister.Rcx, addresses.LinkId);
+        asm.OpMemory(false, 0x8D, HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.None, 0, int.MinValue)); // always a 32-bit displacement
+        *(int*)asm.Writable(asm.Here - 4) = -(int)linkId;
+        nint same = asm.JumpIfRcxZero();
+        asm.Jump(cold);
+        asm.PatchShortHere(same);
+    }
+}

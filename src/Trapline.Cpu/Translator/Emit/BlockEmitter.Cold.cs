@@ -1,0 +1,87 @@
+using Trapline.Cpu.Translator.CodeCache;
+using Trapline.Cpu.Translator.Runtime;
+
+namespace Trapline.Cpu.Translator.Emit;
+
+/// <summary>Kinds of out-of-line code.</summary>
+internal enum ColdKind : byte
+{
+    Exit,
+    MemoryMiss,
+    LoadVectors,
+    WindowMiss,
+    ShadowOverflow,
+    FarJump,
+}
+
+/// <summary>Out-of-line code to be laid after the block.</summary>
+internal struct ColdPath
+{
+    public ColdKind Kind;
+
+    /// <summary>Flags are in AX, RAX aside.</summary>
+    public bool Saved;
+    public bool Backward;
+    public bool FlagsLive;
+
+    /// <summary>The displacement that leads here.</summary>
+    public nint From;
+    public nint Back;
+    public int Site;
+
+    /// <summary>For memory: the tag array whose entry must be added to r14 to give the address again; 0 if r14 is the address.</summary>
+    public int Tags;
+    public int Low;
+    public ulong Target;
+}
+
+public sealed unsafe partial class BlockEmitter
+{
+    private void EmitCold(in ColdPath path)
+    {
+        _asm.PatchHere(path.From);
+        switch (path.Kind)
+        {
+            case ColdKind.MemoryMiss:
+                if (path.Tags != 0)
+                    _asm.AluMemory(Alu.Add, HostRegister.Scratch, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, path.Tags));
+                RestoreFlags(path.Saved);
+                _asm.Store(addresses.ExitAddress, HostRegister.Scratch);
+                Leave(path.Site);
+                break;
+            case ColdKind.WindowMiss:
+                RestoreFlags(path.Saved);
+                _asm.Lea(HostRegister.Scratch, HostAddress.At(HostRegister.GuestRsp, path.Low));
+                _asm.Store(addresses.ExitAddress, HostRegister.Scratch);
+                Leave(path.Site);
+                break;
+            case ColdKind.LoadVectors:
+                RestoreFlags(path.Saved);
+                _asm.Call(stubs.LoadVectors);
+                _asm.Jump(path.Back);
+                _asm.Int32(path.Site);
+                break;
+            case ColdKind.ShadowOverflow:
+                _asm.Load(HostRegister.Rsp, addresses.ShadowTop);
+                _asm.Constant(HostRegister.Rcx, (ulong)stubs.Bottom);
+                _asm.Store(HostAddress.At(HostRegister.Rsp), HostRegister.Rcx);
+                _asm.Jump(path.Back);
+                break;
+            case ColdKind.FarJump:
+                EmitAttentionCheck(path.Backward, path.Target, path.FlagsLive);
+                EmitFarJump(path.Target);
+                break;
+            default:
+                SetCold(path.Site);
+                RestoreFlags(path.Saved);
+                Leave(path.Site);
+                break;
+        }
+    }
+
+    private void Leave(int site)
+    {
+        _asm.Call(stubs.ExitByCall);
+        _asm.Int32(site);
+    }
+}

@@ -1,0 +1,185 @@
+using Iced.Intel;
+using Trapline.Cpu.Mmu;
+using Trapline.Cpu.Translator.CodeCache;
+using Trapline.Cpu.Translator.Frontend;
+using Trapline.X86;
+
+namespace Trapline.Cpu.Translator.Emit;
+
+/// <summary>Guest memory operands: a soft-TLB probe inline, or the stack window.</summary>
+/// <remarks>
+/// The probe: effective address in r14, page number in RCX, then r14 minus the page's tag must be at most 4096 minus the access's size, which also
+/// rejects page crossings (see <see cref="SoftTlb"/>). RCX becomes the addend: host address minus guest address.
+/// </remarks>
+public sealed unsafe partial class BlockEmitter
+{
+    /// <summary>Host operand for an instruction's memory operand of <paramref name="size"/> bytes. May use RCX and r14 until the instruction's end.</summary>
+    private HostAddress Probe(in GuestInstruction i, int size, bool write)
+    {
+        ref readonly Instruction instruction = ref i.Iced;
+        nint resume = _asm.Here;
+        bool save = !i.FlagsDeadBefore;
+        bool aligned = i.Facts.Aligned;
+        if (ModeRules.IsConstant(instruction))
+            return ProbeConstant(i, instruction.MemoryDisplacement64, size, write, resume);
+        bool segment = instruction.SegmentPrefix is Register.FS or Register.GS;
+        bool exact = EffectiveAddress(instruction, segment);
+        SaveFlags(save);
+        if (aligned)
+            CheckAlignment(i, size, save);
+        int tags = addresses.TlbTags(_context, write);
+        EmitProbe(i.Rip, size, write, tags, save, resume);
+        if (!exact)
+        {
+            // The address took registers that a plain operand cannot name: keep it whole.
+            _asm.AluMemory(Alu.Add, HostRegister.Scratch, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, tags));
+            LoadAddend(tags);
+            RestoreFlags(save);
+            return new HostAddress(HostRegister.Scratch, HostRegister.Rcx, 0, 0);
+        }
+        LoadAddend(tags);
+        RestoreFlags(save);
+        int displacement = (int)instruction.MemoryDisplacement64;
+        int baseRegister = Home(instruction.MemoryBase), index = Home(instruction.MemoryIndex), scale = Scale(instruction);
+        if (index == HostRegister.None)
+            return new HostAddress(baseRegister, HostRegister.Rcx, 0, displacement);
+        if (baseRegister == HostRegister.None)
+            return new HostAddress(HostRegister.Rcx, index, scale, displacement);
+        _asm.Lea(HostRegister.Scratch, new HostAddress(baseRegister, index, scale, displacement));
+        return new HostAddress(HostRegister.Scratch, HostRegister.Rcx, 0, 0);
+    }
+
+    /// <summary>Probes the address in r14. Clobbers flags.</summary>
+    private void EmitProbe(ulong rip, int size, bool write, int tags, bool saved, nint resume)
+    {
+        _asm.RotateRight32(HostRegister.Rcx, HostRegister.Scratch, 12);
+        _asm.AluImmediate(Alu.And, HostRegister.Rcx, (int)SoftTlb.IndexMask, wide: false);
+        _asm.AluMemory(Alu.Sub, HostRegister.Scratch, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, tags));
+        _asm.AluImmediate(Alu.Cmp, HostRegister.Scratch, 4096 - size);
+        nint from = _asm.Jump(Condition.Above);
+        AddMiss(rip, size, write, tags, saved, resume, from);
+    }
+
+    private void LoadAddend(int tags) =>
+        _asm.Load(HostRegister.Rcx, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, tags + SoftTlb.Entries * 8));
+
+    private void AddMiss(ulong rip, int size, bool write, int tags, bool saved, nint resume, nint from)
+    {
+        int site = AddSite(new ExitSite { Kind = write ? ExitKind.WriteMiss : ExitKind.ReadMiss, Rip = rip, Size = (byte)size, Resume = resume });
+        _cold.Add(new ColdPath { Kind = ColdKind.MemoryMiss, From = from, Saved = saved, Site = site, Tags = tags });
+    }
+
+    private HostAddress ProbeConstant(in GuestInstruction i, ulong address, int size, bool write, nint resume)
+    {
+        int slot = (int)(address >> 12 & SoftTlb.IndexMask) * 8;
+        int tags = addresses.TlbTags(_context, write);
+        bool save = !i.FlagsDeadBefore;
+        _asm.Constant(HostRegister.Scratch, address & ~0xFFFul);
+        SaveFlags(save);
+        _asm.AluMemory(Alu.Cmp, HostRegister.Scratch, new HostAddress(HostRegister.None, HostRegister.None, 0, tags + slot));
+        nint from = _asm.Jump(Condition.NotEqual);
+        AddMiss(i.Rip, size, write, 0, save, resume, from);
+        RestoreFlags(save);
+        _asm.Load(HostRegister.Rcx, new HostAddress(HostRegister.None, HostRegister.None, 0, tags + SoftTlb.Entries * 8 + slot));
+        return new HostAddress(HostRegister.Scratch, HostRegister.Rcx, 0, (int)(address & 0xFFF));
+    }
+
+    /// <summary>A misaligned operand of an instruction that demands alignment is #GP: the interpreter raises it.</summary>
+    private void CheckAlignment(in GuestInstruction i, int size, bool saved)
+    {
+        _asm.OpRegister(false, 0xF7, 0, HostRegister.Scratch);
+        _asm.Int32(size - 1);
+        nint from = _asm.Jump(Condition.NotEqual);
+        int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip });
+        _cold.Add(new ColdPath { Kind = ColdKind.Exit, From = from, Saved = saved, Site = site });
+    }
+
+    /// <summary>Effective (linear) address into r14, flags untouched. True if the operand's base and index are host registers.</summary>
+    private bool EffectiveAddress(in Instruction instruction, bool segment)
+    {
+        int displacement = (int)instruction.MemoryDisplacement64;
+        Register b = instruction.MemoryBase, x = instruction.MemoryIndex;
+        if (b == Register.RIP)
+        {
+            // With a segment base: the address relative to RIP is a constant.
+            _asm.Constant(HostRegister.Scratch, instruction.MemoryDisplacement64);
+            AddSegment(instruction);
+            return false;
+        }
+        int baseHome = Home(b), indexHome = Home(x), scale = Scale(instruction);
+        bool inMemory = (b != Register.None && baseHome == HostRegister.None) || (x != Register.None && indexHome == HostRegister.None);
+        if (x != Register.None && indexHome == HostRegister.None)
+        {
+            _asm.Load(HostRegister.Scratch, addresses.Gpr(x.GetNumber()));
+            indexHome = HostRegister.Scratch;
+        }
+        if (b != Register.None && baseHome == HostRegister.None)
+        {
+            baseHome = indexHome == HostRegister.Scratch ? HostRegister.Rcx : HostRegister.Scratch;
+            _asm.Load(baseHome, addresses.Gpr(b.GetNumber()));
+        }
+        if (baseHome != HostRegister.None && indexHome == HostRegister.None && displacement == 0)
+            _asm.Move(HostRegister.Scratch, baseHome);
+        else if (baseHome == HostRegister.None && indexHome == HostRegister.None)
+            _asm.Constant(HostRegister.Scratch, (ulong)(long)displacement);
+        else
+            _asm.Lea(HostRegister.Scratch, new HostAddress(baseHome, indexHome, scale, displacement));
+        if (segment)
+            AddSegment(instruction);
+        return !inMemory && !segment;
+    }
+
+    private void AddSegment(in Instruction instruction)
+    {
+        int segment = instruction.SegmentPrefix == Register.FS ? SegmentIndex.Fs : SegmentIndex.Gs;
+        _asm.Load(HostRegister.Rcx, addresses.SegmentBase(segment));
+        _asm.Lea(HostRegister.Scratch, new HostAddress(HostRegister.Scratch, HostRegister.Rcx, 0, 0));
+    }
+
+    private static int Home(Register register) => register == Register.None ? HostRegister.None : HostRegister.Of(register.GetNumber());
+
+    private static int Scale(in Instruction instruction) => instruction.MemoryIndexScale switch { 1 => 0, 2 => 1, 4 => 2, _ => 3 };
+
+    /// <summary>The operand of an instruction inside a stack window.</summary>
+    private HostAddress WindowOperand(in GuestInstruction i, int size)
+    {
+        int displacement = (int)i.Iced.MemoryDisplacement64;
+        if (i.Facts.Aligned)
+        {
+            bool save = !i.FlagsDeadBefore;
+            _asm.Lea(HostRegister.Scratch, HostAddress.At(HostRegister.GuestRsp, displacement));
+            SaveFlags(save);
+            CheckAlignment(i, size, save);
+            RestoreFlags(save);
+        }
+        return new HostAddress(HostRegister.GuestRsp, HostRegister.Window, 0, displacement);
+    }
+
+    private HostAddress MemoryOperand(in GuestInstruction i, bool write)
+    {
+        int size = i.Iced.MemorySize.GetSize();
+        bool stack = i.InWindow && i.Treatment is Treatment.Reencode or Treatment.ShiftByCl && i.InWindow;
+        return stack ? WindowOperand(i, size) : Probe(i, size, write);
+    }
+
+    private void EmitWindowCheck(in GuestInstruction i)
+    {
+        nint resume = _asm.Here;
+        bool save = !i.FlagsDeadBefore;
+        _asm.Lea(HostRegister.Scratch, HostAddress.At(HostRegister.GuestRsp, i.WindowLow));
+        SaveFlags(save);
+        _asm.AluMemory(Alu.Sub, HostRegister.Scratch, i.WindowWrites ? addresses.WindowWrites : addresses.WindowReads);
+        _asm.AluImmediate(Alu.Cmp, HostRegister.Scratch, 4096 - (i.WindowHigh - i.WindowLow));
+        nint from = _asm.Jump(Condition.Above);
+        RestoreFlags(save);
+        int site = AddSite(new ExitSite
+        {
+            Kind = ExitKind.Window,
+            Rip = i.Rip,
+            Resume = resume,
+            Span = i.WindowHigh - i.WindowLow,
+            Size = (byte)(i.WindowWrites ? 1 : 0),
+        });
+        _cold.Add(new ColdPath { Kind = ColdKind.WindowMiss, From = from, Saved = save, Site = site, Low = i.WindowLow });
+    }
+}

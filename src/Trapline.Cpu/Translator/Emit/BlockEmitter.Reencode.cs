@@ -1,0 +1,137 @@
+using Iced.Intel;
+using Trapline.Cpu.Translator.Frontend;
+
+namespace Trapline.Cpu.Translator.Emit;
+
+/// <summary>
+/// The general case: the original bytes with new REX or VEX, ModRM and displacement. Guest registers in memory become memory operands where the
+/// encoding has room for one, else pass through RCX or r14.
+/// </summary>
+public sealed unsafe partial class BlockEmitter
+{
+    private void EmitReencoded(in GuestInstruction i)
+    {
+        CodeFacts facts = i.Facts;
+        OriginalBytes original = new(_code + i.Offset, i.Length);
+        bool memory = facts.RmOperand >= 0 && i.Iced.GetOpKind(facts.RmOperand) == OpKind.Memory;
+        HostAddress operand = default;
+        int rmScratch = HostRegister.None;
+        bool operandIsMemory = memory;
+        if (memory)
+        {
+            operand = MemoryOperand(i, facts.WritesRm);
+            bool highByte = UsesHighByte(i);
+            bool needsScratch = InMemory(facts.RegIsGeneral, original.RegField, i, facts.RegOperand)
+                || InMemory(facts.VvvvIsGeneral, original.IsVex ? original.VvvvField : 0, i, facts.VvvvOperand)
+                || i.Treatment == Treatment.ShiftByCl;
+            if (i.Treatment == Treatment.ShiftByCl)
+            {
+                if (operand.Index == HostRegister.Rcx || operand.Base == HostRegister.Rcx)
+                {
+                    _asm.Lea(HostRegister.Scratch, operand);
+                    operand = HostAddress.At(HostRegister.Scratch);
+                }
+            }
+            else if ((needsScratch && operand.Index != HostRegister.Window) || highByte)
+            {
+                _asm.Lea(HostRegister.Rcx, operand);
+                operand = HostAddress.At(HostRegister.Rcx);
+            }
+        }
+        int rm = original.RmField;
+        if (!memory && facts.RmOperand >= 0 && facts.RmIsGeneral && !IsHighByte(i, facts.RmOperand))
+        {
+            int home = HostRegister.Of(rm);
+            if (home == HostRegister.None)
+            {
+                if (CodeFacts.Writes(facts.RmAccess))
+                {
+                    rmScratch = i.Treatment == Treatment.ShiftByCl ? HostRegister.Scratch : HostRegister.Rcx;
+                    _asm.Load(rmScratch, addresses.Gpr(rm));
+                    home = rmScratch;
+                }
+                else
+                {
+                    operand = addresses.Gpr(rm);
+                    operandIsMemory = true;
+                }
+            }
+            rm = home == HostRegister.None ? rm : home;
+        }
+        if (i.Treatment == Treatment.ShiftByCl)
+            _asm.Move32(HostRegister.Rcx, HostRegister.GuestRcx);
+        int reg = original.RegField, regScratch = HostRegister.None;
+        if (facts.RegOperand >= 0 && facts.RegIsGeneral && !IsHighByte(i, facts.RegOperand))
+        {
+            reg = HostRegister.Of(original.RegField);
+            if (reg == HostRegister.None)
+            {
+                reg = regScratch = HostRegister.Scratch;
+                _asm.Load(regScratch, addresses.Gpr(original.RegField));
+            }
+        }
+        int vvvv = 0, vvvvScratch = HostRegister.None;
+        if (original.IsVex)
+        {
+            vvvv = original.VvvvField;
+            if (facts.VvvvOperand >= 0 && facts.VvvvIsGeneral)
+            {
+                vvvv = HostRegister.Of(original.VvvvField);
+                if (vvvv == HostRegister.None)
+                {
+                    bool rcxTaken = rmScratch == HostRegister.Rcx || memory;
+                    vvvv = vvvvScratch = rcxTaken ? HostRegister.Scratch : HostRegister.Rcx;
+                    _asm.Load(vvvvScratch, addresses.Gpr(original.VvvvField));
+                }
+            }
+        }
+        if (original.IsVex)
+            EmitVex(original, reg, vvvv, operandIsMemory, rm, operand);
+        else
+            EmitLegacy(original, reg, operandIsMemory, rm, operand);
+        _asm.Bytes(original.Start + original.TailAt, original.Length - original.TailAt);
+        if (rmScratch != HostRegister.None)
+            _asm.Store(addresses.Gpr(original.RmField), rmScratch);
+        if (regScratch != HostRegister.None && CodeFacts.Writes(facts.RegAccess))
+            _asm.Store(addresses.Gpr(original.RegField), regScratch);
+        if (vvvvScratch != HostRegister.None && CodeFacts.Writes(facts.VvvvAccess))
+            _asm.Store(addresses.Gpr(original.VvvvField), vvvvScratch);
+    }
+
+    private void EmitLegacy(in OriginalBytes original, int reg, bool memory, int rm, in HostAddress operand)
+    {
+        for (int n = 0; n < original.PrefixLength; n++)
+            if (original.Start[n] is 0x66 or 0xF0 or 0xF2 or 0xF3)
+                _asm.Byte(original.Start[n]);
+        if (memory)
+            _asm.Rex(original.Wide, reg, operand.Index, operand.Base, force: original.Rex != 0);
+        else
+            _asm.Rex(original.Wide, reg, 0, rm, force: original.Rex != 0);
+        _asm.Bytes(original.Start + original.OpcodeAt, original.OpcodeLength);
+        if (memory)
+            _asm.Operand(reg, operand);
+        else
+            _asm.Byte(0xC0 | (reg & 7) << 3 | (rm & 7));
+    }
+
+    private void EmitVex(in OriginalBytes original, int reg, int vvvv, bool memory, int rm, in HostAddress operand)
+    {
+        int index = memory ? operand.Index : 0, low = memory ? operand.Base : rm;
+        _asm.Byte(0xC4);
+        _asm.Byte((reg > 7 ? 0 : 0x80) | (index > 7 ? 0 : 0x40) | (low > 7 ? 0 : 0x20) | (original.Vex1 & 0x1F));
+        _asm.Byte((original.Vex2 & 0x87) | (~vvvv & 15) << 3);
+        _asm.Byte(original.Start[original.OpcodeAt]);
+        if (memory)
+            _asm.Operand(reg, operand);
+        else
+            _asm.Byte(0xC0 | (reg & 7) << 3 | (rm & 7));
+    }
+
+    private static bool InMemory(bool general, int field, in GuestInstruction i, int operand) =>
+        operand >= 0 && general && !IsHighByte(i, operand) && HostRegister.Of(field) == HostRegister.None;
+
+    private static bool IsHighByte(in GuestInstruction i, int operand) =>
+        operand >= 0 && i.Iced.GetOpKind(operand) == OpKind.Register && i.Iced.GetOpRegister(operand) is >= Register.AH and <= Register.BH;
+
+    private static bool UsesHighByte(in GuestInstruction i) => IsHighByte(i, i.Facts.RegOperand) || IsHighByte(i, i.Facts.RmOperand);
+}

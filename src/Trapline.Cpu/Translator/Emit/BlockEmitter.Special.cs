@@ -1,0 +1,158 @@
+using Iced.Intel;
+using Trapline.Cpu.Translator.CodeCache;
+using Trapline.Cpu.Translator.Frontend;
+using Trapline.X86;
+
+namespace Trapline.Cpu.Translator.Emit;
+
+/// <summary>Instructions with a shape of their own.</summary>
+public sealed unsafe partial class BlockEmitter
+{
+    private void EmitLoadConstant(in GuestInstruction i)
+    {
+        ulong value = i.Iced.Code == Code.Mov_r64_imm64 ? i.Iced.Immediate64 : i.Iced.Immediate32;
+        SetGuest(i.Iced.Op0Register.GetNumber(), value);
+    }
+
+    /// <summary>Sets a guest register to a constant.</summary>
+    private void SetGuest(int guest, ulong value)
+    {
+        int home = HostRegister.Of(guest);
+        if (home != HostRegister.None)
+        {
+            _asm.Constant(home, value);
+        }
+        else if ((ulong)(long)(int)value == value)
+        {
+            _asm.StoreImmediate(addresses.Gpr(guest), (int)value, wide: true);
+        }
+        else
+        {
+            _asm.Constant(HostRegister.Scratch, value);
+            _asm.Store(addresses.Gpr(guest), HostRegister.Scratch);
+        }
+    }
+
+    private void EmitLoadAddress(in GuestInstruction i)
+    {
+        ref readonly Instruction instruction = ref i.Iced;
+        int guest = instruction.Op0Register.GetNumber();
+        bool wide = instruction.Op0Register.IsGPR64();
+        if (instruction.MemoryBase == Register.RIP || (instruction.MemoryBase == Register.None && instruction.MemoryIndex == Register.None))
+        {
+            ulong address = instruction.MemoryDisplacement64;
+            SetGuest(guest, wide ? address : (uint)address);
+            return;
+        }
+        int baseHome = Operand(instruction.MemoryBase, HostRegister.Scratch);
+        int indexHome = Operand(instruction.MemoryIndex, HostRegister.Rcx);
+        HostAddress from = new(baseHome, indexHome, Scale(instruction), (int)instruction.MemoryDisplacement64);
+        int home = HostRegister.Of(guest);
+        int to = home == HostRegister.None ? HostRegister.Scratch : home;
+        if (wide)
+            _asm.Lea(to, from);
+        else
+            _asm.Lea32(to, from);
+        if (home == HostRegister.None)
+            _asm.Store(addresses.Gpr(guest), to);
+    }
+
+    /// <summary>A guest register's home, or <paramref name="scratch"/> loaded with it.</summary>
+    private int Operand(Register register, int scratch)
+    {
+        if (register == Register.None)
+            return HostRegister.None;
+        int home = HostRegister.Of(register.GetNumber());
+        if (home != HostRegister.None)
+            return home;
+        _asm.Load(scratch, addresses.Gpr(register.GetNumber()));
+        return scratch;
+    }
+
+    private void EmitByteSwap(in GuestInstruction i)
+    {
+        int guest = i.Iced.Op0Register.GetNumber(), home = HostRegister.Of(guest);
+        int register = Operand(i.Iced.Op0Register.GetFullRegister(), HostRegister.Scratch);
+        _asm.Rex(i.Iced.Op0Register.IsGPR64(), 0, 0, register, force: false);
+        _asm.Byte(0x0F);
+        _asm.Byte(0xC8 | (register & 7));
+        if (home == HostRegister.None)
+            _asm.Store(addresses.Gpr(guest), register);
+    }
+
+    private void EmitExchangeRax(in GuestInstruction i)
+    {
+        bool wide = i.Iced.Code == Code.Xchg_r64_RAX;
+        int guest = i.Iced.Op0Register.GetNumber(), home = HostRegister.Of(guest);
+        if (home != HostRegister.None)
+        {
+            _asm.OpRegister(wide, 0x87, HostRegister.Rax, home);
+            return;
+        }
+        _asm.Load(HostRegister.Scratch, addresses.Gpr(guest));
+        _asm.OpRegister(wide, 0x87, HostRegister.Rax, HostRegister.Scratch);
+        _asm.Store(addresses.Gpr(guest), HostRegister.Scratch);
+    }
+
+    /// <summary>
+    /// DIV and IDIV run natively when they cannot raise #DE. DIV: the dividend's upper half is below the divisor. IDIV: the dividend is a sign-extended
+    /// register and the divisor neither 0 nor -1, which is how compilers use it; the interpreter does the rest.
+    /// </summary>
+    private void EmitDivide(in GuestInstruction i)
+    {
+        bool memory = i.Iced.Op0Kind == OpKind.Memory;
+        int size = memory ? i.Iced.MemorySize.GetSize() : i.Iced.Op0Register.GetSize();
+        bool wide = size == 8, signed = i.Iced.Mnemonic == Mnemonic.Idiv, save = !i.FlagsDeadBefore;
+        int divisor = HostRegister.Scratch;
+        if (memory)
+        {
+            HostAddress operand = Probe(i, size, write: false);
+            _asm.OpMemory(wide, 0x8B, HostRegister.Scratch, operand);
+        }
+        else
+        {
+            divisor = Operand(i.Iced.Op0Register.GetFullRegister(), HostRegister.Scratch);
+        }
+        if (divisor == HostRegister.Rax || divisor == HostRegister.Rdx)
+        {
+            _asm.Move(HostRegister.Scratch, divisor); // the check below needs RAX for flags, the division RAX and RDX
+            divisor = HostRegister.Scratch;
+        }
+        int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip });
+        if (signed)
+            _asm.Move(HostRegister.Rcx, HostRegister.Rax);
+        SaveFlags(save);
+        if (signed)
+        {
+            _asm.OpRegister(wide, 0xC1, 7, HostRegister.Rcx); // SAR
+            _asm.Byte(size * 8 - 1);
+            _asm.AluRegisters(Alu.Cmp, HostRegister.Rcx, HostRegister.Rdx, wide);
+            AddExit(Condition.NotEqual, site, save);
+            _asm.OpMemory(wide, 0x8D, HostRegister.Rcx, HostAddress.At(divisor, 1));
+            _asm.AluImmediate(Alu.Cmp, HostRegister.Rcx, 1, wide);
+            AddExit(Condition.BelowOrEqual, site, save);
+        }
+        else
+        {
+            _asm.AluRegisters(Alu.Cmp, HostRegister.Rdx, divisor, wide);
+            AddExit(Condition.AboveOrEqual, site, save);
+        }
+        RestoreFlags(save);
+        _asm.OpRegister(wide, 0xF7, signed ? 7 : 6, divisor);
+    }
+
+    private void AddExit(Condition condition, int site, bool saved)
+    {
+        nint from = _asm.Jump(condition);
+        _cold.Add(new ColdPath { Kind = ColdKind.Exit, From = from, Saved = saved, Site = site });
+    }
+
+    private void EmitDisableInterrupts(in GuestInstruction i)
+    {
+        bool save = !i.FlagsDeadBefore;
+        SaveFlags(save);
+        _asm.OpMemory(false, 0x80, (int)Alu.And, addresses.RFlags with { Disp = addresses.RFlags.Disp + 1 });
+        _asm.Byte(unchecked((byte)~(Rflags.If >> 8)));
+        RestoreFlags(save);
+    }
+}

@@ -1,0 +1,99 @@
+using Iced.Intel;
+using Trapline.Cpu.Translator.CodeCache;
+using Trapline.Cpu.Translator.Frontend;
+using Trapline.X86;
+
+namespace Trapline.Cpu.Translator.Emit;
+
+/// <summary>PUSH, POP, LEAVE, PUSHF: through the stack window, or by a probe in translations made without windows.</summary>
+public sealed unsafe partial class BlockEmitter
+{
+    private const int Rsp = HostRegister.GuestRsp;
+
+    /// <summary>The stack slot at RSP + <paramref name="at"/>. RCX is taken if there is no window; r14 only during the probe.</summary>
+    private HostAddress StackSlot(in GuestInstruction i, int at, bool write)
+    {
+        if (i.InWindow)
+            return new HostAddress(Rsp, HostRegister.Window, 0, at);
+        nint resume = _asm.Here;
+        bool save = !i.FlagsDeadBefore;
+        int tags = addresses.TlbTags(_context, write);
+        _asm.Lea(HostRegister.Scratch, HostAddress.At(Rsp, at));
+        SaveFlags(save);
+        EmitProbe(i.Rip, 8, write, tags, save, resume);
+        LoadAddend(tags);
+        RestoreFlags(save);
+        return new HostAddress(Rsp, HostRegister.Rcx, 0, at);
+    }
+
+    private void MoveRsp(int by) => _asm.Lea(Rsp, HostAddress.At(Rsp, by));
+
+    private void EmitPush(in GuestInstruction i)
+    {
+        ref readonly Instruction instruction = ref i.Iced;
+        if (instruction.Op0Kind == OpKind.Memory)
+        {
+            // The value waits in r14 while the slot is written; only a window leaves r14 alone, so elsewhere the interpreter does it.
+            if (!i.InWindow)
+            {
+                EmitExit(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip });
+                return;
+            }
+            _asm.Load(HostRegister.Scratch, Probe(i, 8, write: false));
+            _asm.Store(StackSlot(i, -8, write: true), HostRegister.Scratch);
+            MoveRsp(-8);
+            return;
+        }
+        HostAddress slot = StackSlot(i, -8, write: true);
+        if (instruction.Op0Kind == OpKind.Register)
+            _asm.Store(slot, Operand(instruction.Op0Register, HostRegister.Scratch));
+        else
+            _asm.StoreImmediate(slot, (int)instruction.GetImmediate(0), wide: true);
+        MoveRsp(-8);
+    }
+
+    private void EmitPop(in GuestInstruction i)
+    {
+        HostAddress slot = StackSlot(i, 0, write: false);
+        int guest = i.Iced.Op0Register.GetNumber(), home = HostRegister.Of(guest);
+        if (home == Rsp)
+        {
+            _asm.Load(Rsp, slot);
+            return;
+        }
+        int to = home == HostRegister.None ? HostRegister.Scratch : home;
+        _asm.Load(to, slot);
+        if (home == HostRegister.None)
+            _asm.Store(addresses.Gpr(guest), to);
+        MoveRsp(8);
+    }
+
+    /// <summary>LEAVE: RSP := RBP, then pop RBP. Probed by itself: it begins a frame of its own.</summary>
+    private void EmitLeave(in GuestInstruction i)
+    {
+        nint resume = _asm.Here;
+        bool save = !i.FlagsDeadBefore;
+        int tags = addresses.TlbTags(_context, write: false);
+        _asm.Move(HostRegister.Scratch, HostRegister.Rbp);
+        SaveFlags(save);
+        EmitProbe(i.Rip, 8, write: false, tags, save, resume);
+        LoadAddend(tags);
+        RestoreFlags(save);
+        _asm.Lea(Rsp, HostAddress.At(HostRegister.Rbp, 8));
+        _asm.Load(HostRegister.Rbp, new HostAddress(HostRegister.Rbp, HostRegister.Rcx, 0, 0));
+    }
+
+    private void EmitPushFlags(in GuestInstruction i)
+    {
+        HostAddress slot = StackSlot(i, -8, write: true);
+        bool save = i.LiveAfter != 0;
+        _asm.Byte(0x9C); // PUSHFQ, on the host's stack
+        _asm.Pop(HostRegister.Scratch);
+        SaveFlags(save);
+        _asm.AluImmediate(Alu.And, HostRegister.Scratch, (int)Rflags.Arithmetic, wide: false);
+        _asm.AluMemory(Alu.Or, HostRegister.Scratch, addresses.RFlags);
+        RestoreFlags(save);
+        _asm.Store(slot, HostRegister.Scratch);
+        MoveRsp(-8);
+    }
+}

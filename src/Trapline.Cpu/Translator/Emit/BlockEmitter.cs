@@ -1,0 +1,189 @@
+using Iced.Intel;
+using Trapline.Cpu.Translator.CodeCache;
+using Trapline.Cpu.Translator.Frontend;
+using Trapline.Cpu.Translator.Runtime;
+
+namespace Trapline.Cpu.Translator.Emit;
+
+/// <summary>
+/// Emits one block: walks its instructions, gives each to the part that knows it (memory, re-encoding, stack, branches), then lays the cold paths
+/// after the hot ones.
+/// </summary>
+/// <remarks>
+/// At every instruction boundary all guest registers are in their homes and the guest's live flags in the host's, so that execution can leave
+/// and resume there. Between boundaries RCX and r14 are free.
+/// </remarks>
+public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs, List<ExitSite> sites)
+{
+    private readonly List<ColdPath> _cold = [];
+    private Assembler _asm;
+    private Translation _translation = null!;
+    private GuestBlock _block = null!;
+    private byte* _code;
+    private int _context;
+    private bool _vectors;
+
+    /// <summary>Flags live at a guest address in this page; set by the translator.</summary>
+    public required Func<ulong, RflagsBits> LiveAt { get; init; }
+
+    /// <param name="code">The block's first byte.</param>
+    /// <param name="context">Soft-TLB context of the block's mode.</param>
+    /// <param name="count">Count instructions.</param>
+    public Assembler Emit(GuestBlock block, byte* code, int context, bool count, Translation translation, Assembler asm)
+    {
+        _asm = asm;
+        _block = block;
+        _code = code;
+        _context = context;
+        _translation = translation;
+        _vectors = block.UsesVectors;
+        _cold.Clear();
+        translation.Entry = _asm.Here;
+        translation.FirstSite = sites.Count;
+        if (count)
+            EmitCount(block);
+        if (_vectors)
+            EmitVectorsNeeded(block.Instructions[0]);
+        bool open = true;
+        foreach (ref readonly GuestInstruction i in block.All)
+        {
+            if (i.WindowBegins)
+                EmitWindowCheck(i);
+            open = EmitInstruction(i);
+        }
+        if (open)
+            EmitFallThrough();
+        foreach (ColdPath path in _cold)
+            EmitCold(path);
+        translation.EndSite = sites.Count;
+        translation.CodeBytes = _asm.Length;
+        return _asm;
+    }
+
+    /// <summary>False: control does not reach the next instruction.</summary>
+    private bool EmitInstruction(in GuestInstruction i)
+    {
+        switch (i.Treatment)
+        {
+            case Treatment.Interpret:
+                EmitExit(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip });
+                return false;
+            case Treatment.Nothing:
+                return true;
+            case Treatment.Verbatim:
+                _asm.Bytes(_code + i.Offset, i.Length);
+                return true;
+            case Treatment.Reencode:
+            case Treatment.ShiftByCl:
+                EmitReencoded(i);
+                return true;
+            case Treatment.LoadConstant:
+                EmitLoadConstant(i);
+                return true;
+            case Treatment.LoadAddress:
+                EmitLoadAddress(i);
+                return true;
+            case Treatment.ByteSwap:
+                EmitByteSwap(i);
+                return true;
+            case Treatment.ExchangeRax:
+                EmitExchangeRax(i);
+                return true;
+            case Treatment.Divide:
+                EmitDivide(i);
+                return true;
+            case Treatment.Push:
+                EmitPush(i);
+                return true;
+            case Treatment.Pop:
+                EmitPop(i);
+                return true;
+            case Treatment.Leave:
+                EmitLeave(i);
+                return true;
+            case Treatment.PushFlags:
+                EmitPushFlags(i);
+                return true;
+            case Treatment.DisableInterrupts:
+                EmitDisableInterrupts(i);
+                return true;
+            case Treatment.Call:
+                EmitGuestCall(i);
+                return false;
+            case Treatment.Return:
+                EmitGuestReturn(i);
+                return false;
+            case Treatment.Jump:
+                EmitGuestJump(i);
+                return false;
+            default:
+                EmitConditionalJump(i);
+                return true;
+        }
+    }
+
+    /// <summary>Registers an exit; its number goes after the call that leaves.</summary>
+    private int AddSite(in ExitSite site)
+    {
+        sites.Add(site with { Owner = _translation, Vectors = _vectors });
+        return sites.Count - 1;
+    }
+
+    /// <summary>Leaves here.</summary>
+    private void EmitExit(in ExitSite site)
+    {
+        int number = AddSite(site);
+        _asm.Call(stubs.ExitByCall);
+        _asm.Int32(number);
+    }
+
+    private void EmitFallThrough()
+    {
+        ulong next = _block.Instructions[_block.Count - 1].NextRip;
+        if (_block.EndsAtPage)
+            EmitExit(new ExitSite { Kind = ExitKind.Interpret, Rip = next });
+        else
+            EmitJumpTo(next, backward: false);
+    }
+
+    private void EmitCount(GuestBlock block)
+    {
+        int count = block.Count;
+        if (block.Instructions[0].FlagsDeadBefore)
+        {
+            _asm.AluMemoryImmediate(Alu.Add, addresses.Instructions, count, wide: true);
+            return;
+        }
+        _asm.Load(HostRegister.Rcx, addresses.Instructions);
+        _asm.Lea(HostRegister.Rcx, HostAddress.At(HostRegister.Rcx, count));
+        _asm.Store(addresses.Instructions, HostRegister.Rcx);
+    }
+
+    private void EmitVectorsNeeded(in GuestInstruction first)
+    {
+        bool save = !first.FlagsDeadBefore;
+        SaveFlags(save);
+        _asm.AluMemoryImmediate(Alu.Cmp, addresses.VectorsLoaded, 0, wide: false);
+        nint from = _asm.Jump(Condition.Equal);
+        RestoreFlags(save);
+        int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = first.Rip });
+        _cold.Add(new ColdPath { Kind = ColdKind.LoadVectors, From = from, Saved = save, Back = _asm.Here, Site = site });
+    }
+
+    /// <summary>Flags into AX, guest RAX aside; nothing else is touched.</summary>
+    private void SaveFlags(bool really)
+    {
+        if (!really)
+            return;
+        _asm.Store(addresses.Spill, HostRegister.Rax);
+        _asm.FlagsToAx();
+    }
+
+    private void RestoreFlags(bool really)
+    {
+        if (!really)
+            return;
+        _asm.FlagsFromAx();
+        _asm.Load(HostRegister.Rax, addresses.Spill);
+    }
+}

@@ -1,0 +1,90 @@
+using Iced.Intel;
+
+namespace Trapline.Cpu.Translator.Frontend;
+
+/// <summary>
+/// Reads an extended block: straight on through forward conditional jumps, up to an unconditional transfer, a backward jump (checks hoisted to the
+/// block's start must not land inside a loop), an instruction for the interpreter, or the page's end.
+/// </summary>
+public sealed unsafe class BlockReader
+{
+    private readonly PointerCodeReader _reader = new();
+    private readonly Decoder _decoder;
+
+    public BlockReader() => _decoder = Decoder.Create(64, _reader, DecoderOptions.None);
+
+    /// <param name="code">The first byte; <paramref name="length"/> bytes remain in the page.</param>
+    /// <param name="rules">What this mode leaves to the interpreter.</param>
+    public void Read(byte* code, int length, ulong rip, int maxInstructions, in ModeRules rules, GuestBlock block)
+    {
+        _reader.Start(code, length);
+        _decoder.IP = rip;
+        block.Count = 0;
+        block.Bytes = 0;
+        block.EndsAtPage = false;
+        int limit = Math.Min(maxInstructions, GuestBlock.MaxInstructions);
+        while (block.Count < limit)
+        {
+            if (_reader.AtEnd)
+                break;
+            ref GuestInstruction i = ref block.Instructions[block.Count];
+            i = default;
+            _decoder.Decode(out i.Iced);
+            if (i.Iced.IsInvalid && _decoder.LastError == DecoderError.NoMoreBytes)
+            {
+                block.EndsAtPage = true;
+                return;
+            }
+            i.Facts = CodeFacts.Of(i.Iced);
+            i.Offset = block.Bytes;
+            i.Treatment = rules.Judge(i);
+            block.Count++;
+            block.Bytes += i.Length;
+            switch (i.Treatment)
+            {
+                case Treatment.Interpret or Treatment.Call or Treatment.Return or Treatment.Jump:
+                    return;
+                case Treatment.ConditionalJump when i.Iced.NearBranchTarget <= i.Rip:
+                    return;
+            }
+        }
+    }
+
+    /// <summary>Which arithmetic flags code at a place may read before it writes them, from its first few instructions.</summary>
+    public RflagsBits LiveAt(byte* code, int length, ulong rip, out int looked)
+    {
+        _reader.Start(code, length);
+        _decoder.IP = rip;
+        RflagsBits undecided = CodeFacts.Arithmetic, live = 0;
+        looked = 0;
+        for (int n = 0; n < 6 && undecided != 0 && !_reader.AtEnd; n++)
+        {
+            _decoder.Decode(out Instruction instruction);
+            if (instruction.IsInvalid)
+                break;
+            CodeFacts facts = CodeFacts.Of(instruction);
+            looked += instruction.Length;
+            live |= facts.FlagsRead & undecided;
+            undecided &= ~facts.FlagsRead;
+            if (facts.Treatment is Treatment.Interpret or Treatment.Call or Treatment.Return or Treatment.Jump or Treatment.ConditionalJump or Treatment.PushFlags)
+                break;
+            undecided &= ~facts.FlagsKilled;
+        }
+        return live | undecided;
+    }
+
+    private sealed class PointerCodeReader : CodeReader
+    {
+        private byte* _next;
+        private byte* _end;
+
+        public void Start(byte* code, int length)
+        {
+            _next = code;
+            _end = code + length;
+        }
+
+        public bool AtEnd => _next == _end;
+        public override int ReadByte() => _next < _end ? *_next++ : -1;
+    }
+}

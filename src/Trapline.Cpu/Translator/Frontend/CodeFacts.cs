@@ -1,0 +1,218 @@
+using System.Collections.Frozen;
+using System.Runtime.Intrinsics.X86;
+using Iced.Intel;
+
+namespace Trapline.Cpu.Translator.Frontend;
+
+/// <summary>What translation needs to know of one of Iced's instruction codes, worked out once for each code that is met.</summary>
+public sealed class CodeFacts
+{
+    private static readonly CodeFacts?[] Known = new CodeFacts?[Enum.GetValues<Code>().Length];
+    private static readonly InstructionInfoFactory Info = new();
+
+    public Treatment Treatment { get; private init; }
+    public bool HasModRm { get; private init; }
+
+    /// <summary>Operand in ModRM.reg, in ModRM.rm, in VEX.vvvv; -1 if none.</summary>
+    public int RegOperand { get; private init; } = -1;
+    public int RmOperand { get; private init; } = -1;
+    public int VvvvOperand { get; private init; } = -1;
+    public bool RegIsGeneral { get; private init; }
+    public bool RmIsGeneral { get; private init; }
+    public bool VvvvIsGeneral { get; private init; }
+    public OpAccess RegAccess { get; private init; }
+    public OpAccess RmAccess { get; private init; }
+    public OpAccess VvvvAccess { get; private init; }
+
+    /// <summary>Uses XMM or YMM registers.</summary>
+    public bool Vector { get; private init; }
+
+    /// <summary>The memory operand must be aligned to its size, else #GP.</summary>
+    public bool Aligned { get; private init; }
+
+    public RflagsBits FlagsRead { get; private init; }
+
+    /// <summary>Arithmetic flags that it always overwrites, or leaves undefined.</summary>
+    public RflagsBits FlagsKilled { get; private init; }
+
+    public bool WritesRm => Writes(RmAccess);
+
+    public static bool Reads(OpAccess access) => access is OpAccess.Read or OpAccess.CondRead or OpAccess.ReadWrite or OpAccess.ReadCondWrite or OpAccess.CondWrite;
+    public static bool Writes(OpAccess access) => access is OpAccess.Write or OpAccess.CondWrite or OpAccess.ReadWrite or OpAccess.ReadCondWrite;
+
+    public const RflagsBits Arithmetic = RflagsBits.CF | RflagsBits.PF | RflagsBits.AF | RflagsBits.ZF | RflagsBits.SF | RflagsBits.OF;
+
+    /// <summary>The facts of an instruction's code. Only the vCPU threads' translators call this; a race computes the same facts twice.</summary>
+    public static CodeFacts Of(in Instruction instruction) => Known[(int)instruction.Code] ??= Work(instruction);
+
+    private static CodeFacts Work(in Instruction instruction)
+    {
+        OpCodeInfo code = instruction.Code.ToOpCode();
+        InstructionInfo info;
+        lock (Info)
+            info = Info.GetInfo(instruction);
+        int reg = -1, rm = -1, vvvv = -1;
+        bool vector = false, strange = false, byCl = false;
+        for (int i = 0; i < code.OpCount; i++)
+        {
+            string kind = code.GetOpKind(i).ToString();
+            vector |= kind.StartsWith("xmm", StringComparison.Ordinal) || kind.StartsWith("ymm", StringComparison.Ordinal);
+            if (kind == "cl")
+                byCl = true;
+            if (kind.EndsWith("_or_mem", StringComparison.Ordinal) || kind.EndsWith("_rm", StringComparison.Ordinal) || kind == "mem")
+                rm = i;
+            else if (kind.EndsWith("_reg", StringComparison.Ordinal))
+                reg = i;
+            else if (kind.EndsWith("_vvvv", StringComparison.Ordinal))
+                vvvv = i;
+            strange |= kind.StartsWith("mm_", StringComparison.Ordinal) || kind.StartsWith("seg_", StringComparison.Ordinal)
+                || kind.StartsWith("cr_", StringComparison.Ordinal) || kind.StartsWith("dr_", StringComparison.Ordinal)
+                || kind.StartsWith("mem_", StringComparison.Ordinal) || kind.StartsWith("es_", StringComparison.Ordinal)
+                || kind.StartsWith("k_", StringComparison.Ordinal) || kind.StartsWith("sti_", StringComparison.Ordinal) || kind == "st0";
+        }
+        Treatment treatment = strange || code.Encoding is not (EncodingKind.Legacy or EncodingKind.VEX) || !HostFeatures.Run(instruction)
+            ? Treatment.Interpret
+            : Treat(instruction, vector, byCl, rm >= 0 || reg >= 0);
+        RflagsBits killed = instruction.RflagsModified & Arithmetic;
+        bool shift = instruction.Mnemonic is Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror or Mnemonic.Rcl
+            or Mnemonic.Rcr or Mnemonic.Shld or Mnemonic.Shrd;
+        if (shift || instruction.Mnemonic is Mnemonic.Div or Mnemonic.Idiv)
+            killed = 0; // a count of zero leaves all flags; some processors leave them at a division, too
+        return new CodeFacts
+        {
+            Treatment = treatment,
+            HasModRm = rm >= 0 || reg >= 0 || code.IsGroup,
+            RegOperand = reg,
+            RmOperand = rm,
+            VvvvOperand = vvvv,
+            RegIsGeneral = reg >= 0 && IsGeneral(code.GetOpKind(reg)),
+            RmIsGeneral = rm >= 0 && IsGeneral(code.GetOpKind(rm)),
+            VvvvIsGeneral = vvvv >= 0 && IsGeneral(code.GetOpKind(vvvv)),
+            RegAccess = reg >= 0 ? info.GetOpAccess(reg) : OpAccess.None,
+            RmAccess = rm >= 0 ? info.GetOpAccess(rm) : OpAccess.None,
+            VvvvAccess = vvvv >= 0 ? info.GetOpAccess(vvvv) : OpAccess.None,
+            Vector = vector,
+            Aligned = vector && NeedsAlignment(instruction),
+            FlagsRead = instruction.RflagsRead & Arithmetic,
+            FlagsKilled = killed,
+        };
+    }
+
+    private static bool IsGeneral(OpCodeOperandKind kind)
+    {
+        string name = kind.ToString();
+        return name[0] == 'r' && char.IsDigit(name[1]);
+    }
+
+    private static Treatment Treat(in Instruction instruction, bool vector, bool byCl, bool modRm)
+    {
+        Mnemonic mnemonic = instruction.Mnemonic;
+        if (vector)
+            return VectorExceptions.Contains(mnemonic) ? Treatment.Interpret : modRm ? Treatment.Reencode : Treatment.Interpret;
+        if (Specials.TryGetValue(mnemonic, out Treatment special))
+            return special switch
+            {
+                Treatment.Jump when instruction.IsJmpFar || instruction.IsJmpFarIndirect => Treatment.Interpret,
+                Treatment.Call when instruction.IsCallFar || instruction.IsCallFarIndirect => Treatment.Interpret,
+                Treatment.Push or Treatment.Pop => StackOperation(instruction, special),
+                Treatment.Return when instruction.Code is not (Code.Retnq or Code.Retnq_imm16) => Treatment.Interpret,
+                Treatment.Leave when instruction.Code != Code.Leaveq => Treatment.Interpret,
+                Treatment.PushFlags when instruction.Code != Code.Pushfq => Treatment.Interpret,
+                _ => special,
+            };
+        if (instruction.IsJccShortOrNear)
+            return Treatment.ConditionalJump;
+        if (mnemonic == Mnemonic.Mov)
+            return instruction.Code switch
+            {
+                Code.Mov_r32_imm32 or Code.Mov_r64_imm64 => Treatment.LoadConstant,
+                Code.Mov_r8_imm8 or Code.Mov_r16_imm16 => Treatment.Interpret,
+                _ => modRm ? Treatment.Reencode : Treatment.Interpret,
+            };
+        if (mnemonic == Mnemonic.Xchg && !modRm)
+            return instruction.Code is Code.Xchg_r64_RAX or Code.Xchg_r32_EAX ? Treatment.ExchangeRax : Treatment.Interpret;
+        if (Verbatims.Contains(mnemonic))
+            return Treatment.Verbatim;
+        if (!Scalars.Contains(mnemonic))
+            return Treatment.Interpret;
+        return byCl ? Treatment.ShiftByCl : modRm ? Treatment.Reencode : Treatment.Verbatim;
+    }
+
+    private static Treatment StackOperation(in Instruction instruction, Treatment treatment) => instruction.Code switch
+    {
+        Code.Push_r64 or Code.Pushq_imm8 or Code.Pushq_imm32 or Code.Push_rm64 => treatment,
+        Code.Pop_r64 => treatment,
+        _ => Treatment.Interpret,
+    };
+
+    private static bool NeedsAlignment(in Instruction instruction)
+    {
+        Mnemonic mnemonic = instruction.Mnemonic;
+        if (AlignedMoves.Contains(mnemonic))
+            return true;
+        if (instruction.Encoding != EncodingKind.Legacy || UnalignedMoves.Contains(mnemonic))
+            return false;
+        return instruction.Code.ToOpCode().MemorySize.GetSize() == 16;
+    }
+
+    private static readonly FrozenDictionary<Mnemonic, Treatment> Specials = new Dictionary<Mnemonic, Treatment>
+    {
+        [Mnemonic.Lea] = Treatment.LoadAddress,
+        [Mnemonic.Bswap] = Treatment.ByteSwap,
+        [Mnemonic.Div] = Treatment.Divide,
+        [Mnemonic.Idiv] = Treatment.Divide,
+        [Mnemonic.Push] = Treatment.Push,
+        [Mnemonic.Pop] = Treatment.Pop,
+        [Mnemonic.Leave] = Treatment.Leave,
+        [Mnemonic.Call] = Treatment.Call,
+        [Mnemonic.Ret] = Treatment.Return,
+        [Mnemonic.Jmp] = Treatment.Jump,
+        [Mnemonic.Cli] = Treatment.DisableInterrupts,
+        [Mnemonic.Pushfq] = Treatment.PushFlags,
+        [Mnemonic.Nop] = Treatment.Nothing,
+        [Mnemonic.Endbr64] = Treatment.Nothing,
+        [Mnemonic.Prefetchnta] = Treatment.Nothing,
+        [Mnemonic.Prefetcht0] = Treatment.Nothing,
+        [Mnemonic.Prefetcht1] = Treatment.Nothing,
+        [Mnemonic.Prefetcht2] = Treatment.Nothing,
+        [Mnemonic.Prefetchw] = Treatment.Nothing,
+    }.ToFrozenDictionary();
+
+    private static readonly FrozenSet<Mnemonic> Verbatims = new[]
+    {
+        Mnemonic.Cbw, Mnemonic.Cwde, Mnemonic.Cdqe, Mnemonic.Cwd, Mnemonic.Cdq, Mnemonic.Cqo, Mnemonic.Stc, Mnemonic.Clc, Mnemonic.Cmc,
+        Mnemonic.Lahf, Mnemonic.Sahf, Mnemonic.Lfence, Mnemonic.Mfence, Mnemonic.Sfence,
+    }.ToFrozenSet();
+
+    private static readonly FrozenSet<Mnemonic> Scalars = new[]
+    {
+        Mnemonic.Add, Mnemonic.Or, Mnemonic.Adc, Mnemonic.Sbb, Mnemonic.And, Mnemonic.Sub, Mnemonic.Xor, Mnemonic.Cmp, Mnemonic.Test,
+        Mnemonic.Movzx, Mnemonic.Movsx, Mnemonic.Movsxd, Mnemonic.Inc, Mnemonic.Dec, Mnemonic.Neg, Mnemonic.Not, Mnemonic.Imul, Mnemonic.Mul,
+        Mnemonic.Shl, Mnemonic.Sal, Mnemonic.Shr, Mnemonic.Sar, Mnemonic.Rol, Mnemonic.Ror, Mnemonic.Rcl, Mnemonic.Rcr, Mnemonic.Shld, Mnemonic.Shrd,
+        Mnemonic.Bt, Mnemonic.Bts, Mnemonic.Btr, Mnemonic.Btc, Mnemonic.Bsf, Mnemonic.Bsr, Mnemonic.Lzcnt, Mnemonic.Tzcnt, Mnemonic.Popcnt,
+        Mnemonic.Xchg, Mnemonic.Cmpxchg, Mnemonic.Xadd, Mnemonic.Movbe, Mnemonic.Andn, Mnemonic.Bextr, Mnemonic.Blsi, Mnemonic.Blsr, Mnemonic.Blsmsk,
+        Mnemonic.Bzhi, Mnemonic.Pdep, Mnemonic.Pext, Mnemonic.Rorx, Mnemonic.Sarx, Mnemonic.Shlx, Mnemonic.Shrx, Mnemonic.Adcx, Mnemonic.Adox,
+        Mnemonic.Crc32, Mnemonic.Movnti,
+        Mnemonic.Seta, Mnemonic.Setae, Mnemonic.Setb, Mnemonic.Setbe, Mnemonic.Sete, Mnemonic.Setg, Mnemonic.Setge, Mnemonic.Setl, Mnemonic.Setle,
+        Mnemonic.Setne, Mnemonic.Setno, Mnemonic.Setnp, Mnemonic.Setns, Mnemonic.Seto, Mnemonic.Setp, Mnemonic.Sets,
+        Mnemonic.Cmova, Mnemonic.Cmovae, Mnemonic.Cmovb, Mnemonic.Cmovbe, Mnemonic.Cmove, Mnemonic.Cmovg, Mnemonic.Cmovge, Mnemonic.Cmovl,
+        Mnemonic.Cmovle, Mnemonic.Cmovne, Mnemonic.Cmovno, Mnemonic.Cmovnp, Mnemonic.Cmovns, Mnemonic.Cmovo, Mnemonic.Cmovp, Mnemonic.Cmovs,
+    }.ToFrozenSet();
+
+    /// <summary>Vector instructions that stay with the interpreter: implicit operands, gathers, and those that change MXCSR.</summary>
+    private static readonly FrozenSet<Mnemonic> VectorExceptions = new[]
+    {
+        Mnemonic.Pcmpestri, Mnemonic.Pcmpistri, Mnemonic.Vpcmpestri, Mnemonic.Vpcmpistri, Mnemonic.Pcmpestrm, Mnemonic.Pcmpistrm,
+        Mnemonic.Vpcmpestrm, Mnemonic.Vpcmpistrm, Mnemonic.Maskmovdqu, Mnemonic.Vmaskmovdqu, Mnemonic.Vmaskmovps, Mnemonic.Vmaskmovpd,
+        Mnemonic.Vpmaskmovd, Mnemonic.Vpmaskmovq, Mnemonic.Vpgatherdd, Mnemonic.Vpgatherdq, Mnemonic.Vpgatherqd, Mnemonic.Vpgatherqq,
+        Mnemonic.Vgatherdps, Mnemonic.Vgatherdpd, Mnemonic.Vgatherqps, Mnemonic.Vgatherqpd,
+    }.ToFrozenSet();
+
+    private static readonly FrozenSet<Mnemonic> AlignedMoves = new[]
+    {
+        Mnemonic.Movaps, Mnemonic.Movapd, Mnemonic.Movdqa, Mnemonic.Vmovaps, Mnemonic.Vmovapd, Mnemonic.Vmovdqa, Mnemonic.Movntps, Mnemonic.Movntpd,
+        Mnemonic.Movntdq, Mnemonic.Movntdqa, Mnemonic.Vmovntps, Mnemonic.Vmovntpd, Mnemonic.Vmovntdq, Mnemonic.Vmovntdqa,
+    }.ToFrozenSet();
+
+    private static readonly FrozenSet<Mnemonic> UnalignedMoves = new[] { Mnemonic.Movups, Mnemonic.Movupd, Mnemonic.Movdqu, Mnemonic.Lddqu }.ToFrozenSet();
+}

@@ -1,0 +1,64 @@
+using Iced.Intel;
+
+namespace Trapline.Cpu.Translator.Frontend;
+
+/// <summary>One guest instruction on its way through the passes.</summary>
+public struct GuestInstruction
+{
+    public Instruction Iced;
+    public CodeFacts Facts;
+
+    /// <summary>The facts' treatment, or <see cref="Treatment.Interpret"/> where this mode or these operands forbid it.</summary>
+    public Treatment Treatment;
+
+    /// <summary>Bytes from the block's start to the instruction's first byte.</summary>
+    public int Offset;
+
+    /// <summary>Arithmetic flags that someone may still read when this instruction begins, and after it.</summary>
+    public RflagsBits LiveBefore;
+    public RflagsBits LiveAfter;
+
+    /// <summary>The stack window that begins here, if <see cref="WindowBegins"/>: bytes relative to RSP, and whether anything in it is stored to.</summary>
+    public bool WindowBegins;
+    public bool WindowWrites;
+    public int WindowLow;
+    public int WindowHigh;
+
+    /// <summary>Its stack accesses lie within the current window.</summary>
+    public bool InWindow;
+
+    public readonly int Length => Iced.Length;
+    public readonly ulong Rip => Iced.IP;
+    public readonly ulong NextRip => Iced.NextIP;
+    public readonly bool FlagsDeadBefore => LiveBefore == 0;
+}
+
+/// <summary>An extended block: one entry, left at its end or at any conditional jump in it. Within one page of guest code.</summary>
+public sealed class GuestBlock
+{
+    public const int MaxInstructions = 64;
+
+    public GuestInstruction[] Instructions { get; } = new GuestInstruction[MaxInstructions];
+    public int Count { get; set; }
+
+    /// <summary>Bytes of code.</summary>
+    public int Bytes { get; set; }
+
+    /// <summary>The next instruction is not whole in this page: the interpreter must do it.</summary>
+    public bool EndsAtPage { get; set; }
+
+    public ulong Rip => Instructions[0].Rip;
+
+    public Span<GuestInstruction> All => Instructions.AsSpan(0, Count);
+
+    public bool UsesVectors
+    {
+        get
+        {
+            foreach (ref readonly GuestInstruction i in All)
+                if (i.Facts.Vector && i.Treatment != Treatment.Interpret)
+                    return true;
+            return false;
+        }
+    }
+}

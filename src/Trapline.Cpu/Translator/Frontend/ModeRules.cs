@@ -1,0 +1,82 @@
+using Iced.Intel;
+using Trapline.Cpu.Translator.Emit;
+
+namespace Trapline.Cpu.Translator.Frontend;
+
+/// <summary>Which instructions the current mode, or the choice of operands, leaves to the interpreter.</summary>
+/// <param name="Supervisor">Ring 0.</param>
+/// <param name="Vectors">SSE and AVX are enabled by CR0, CR4 and XCR0.</param>
+public readonly record struct ModeRules(bool Supervisor, bool Vectors)
+{
+    public Treatment Judge(in GuestInstruction i)
+    {
+        Treatment treatment = i.Facts.Treatment;
+        if (i.Facts.Vector && !Vectors)
+            return Treatment.Interpret;
+        if (treatment == Treatment.DisableInterrupts && !Supervisor)
+            return Treatment.Interpret;
+        return treatment switch
+        {
+            Treatment.Reencode or Treatment.ShiftByCl or Treatment.LoadAddress or Treatment.Divide or Treatment.Push or Treatment.Jump or Treatment.Call
+                => OperandsFit(i) ? treatment : Treatment.Interpret,
+            Treatment.ByteSwap when i.Iced.Op0Register.IsGPR16() => Treatment.Interpret,
+            _ => treatment,
+        };
+    }
+
+    private static bool OperandsFit(in GuestInstruction i)
+    {
+        ref readonly Instruction instruction = ref i.Iced;
+        bool memory = false, highByte = false, needsRex = false;
+        int inMemory = 0;
+        for (int n = 0; n < instruction.OpCount; n++)
+        {
+            if (instruction.GetOpKind(n) == OpKind.Memory)
+                memory = true;
+            if (instruction.GetOpKind(n) != OpKind.Register || !instruction.GetOpRegister(n).IsGPR())
+                continue;
+            Register register = instruction.GetOpRegister(n);
+            highByte |= register is Register.AH or Register.BH or Register.DH;
+            if (register == Register.CH)
+                return false;
+            int home = HostRegister.Of(register.GetFullRegister().GetNumber());
+            needsRex |= home > 7 && register is not (Register.AH or Register.BH or Register.DH);
+            if (home == HostRegister.None && !(i.Treatment == Treatment.ShiftByCl && register == Register.CL))
+                inMemory++;
+        }
+        if (highByte && (needsRex || inMemory != 0))
+            return false;
+        if (i.Facts.Treatment == Treatment.Divide && (i.Iced.Op0Kind == OpKind.Register ? i.Iced.Op0Register.GetSize() : i.Iced.MemorySize.GetSize()) < 4)
+            return false;
+        if (i.Facts.Treatment == Treatment.ShiftByCl && i.Facts.RegOperand >= 0 && inMemory != 0)
+            return false;
+        if (!memory)
+            return inMemory <= 3;
+        if (inMemory > 1)
+            return false;
+        if (instruction.MemoryBase is Register.EIP || instruction.MemoryBase.IsGPR32() || instruction.MemoryIndex.IsGPR32() || HasAddressPrefix(instruction))
+            return false;
+        if (i.Facts.Treatment == Treatment.LoadAddress)
+            return instruction.Op0Register.GetSize() >= 4;
+        int size = instruction.MemorySize.GetSize();
+        if (size is not (1 or 2 or 4 or 8 or 16 or 32))
+            return false;
+        if (instruction.Mnemonic is Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc && instruction.Op1Kind == OpKind.Register)
+            return false; // the bit's number reaches beyond the operand
+        if (IsConstant(instruction))
+        {
+            ulong address = instruction.MemoryDisplacement64;
+            if ((address & 0xFFF) + (ulong)size > 4096 || (i.Facts.Aligned && (address & (ulong)(size - 1)) != 0))
+                return false;
+        }
+        return true;
+    }
+
+    /// <summary>The operand's address is known now: relative to RIP, or absolute.</summary>
+    public static bool IsConstant(in Instruction instruction) =>
+        instruction.MemoryIndex == Register.None && instruction.MemoryBase is Register.None or Register.RIP
+        && instruction.MemoryIndex == Register.None && instruction.SegmentPrefix is not (Register.FS or Register.GS);
+
+    private static bool HasAddressPrefix(in Instruction instruction) =>
+        instruction.MemoryBase == Register.None && instruction.MemoryIndex == Register.None && instruction.MemoryDisplSize == 4;
+}

@@ -1,0 +1,30 @@
+namespace Trapline.Cpu.Translator.Frontend;
+
+/// <summary>How an instruction is translated.</summary>
+public enum Treatment : byte
+{
+    /// <summary>Translated code leaves and the interpreter performs it: everything privileged, rare or dangerous to run natively.</summary>
+    Interpret,
+    /// <summary>Its bytes are copied: no operand but constants and registers that have kept their places.</summary>
+    Verbatim,
+    /// <summary>Re-emitted with mapped registers and a checked memory operand.</summary>
+    Reencode,
+    /// <summary>As <see cref="Reencode"/>, with a shift count in CL.</summary>
+    ShiftByCl,
+    /// <summary>No effect.</summary>
+    Nothing,
+    LoadConstant,
+    LoadAddress,
+    ByteSwap,
+    ExchangeRax,
+    Divide,
+    Push,
+    Pop,
+    Leave,
+    Call,
+    Return,
+    Jump,
+    ConditionalJump,
+    DisableInterrupts,
+    PushFlags,
+}

@@ -1,0 +1,141 @@
+using Iced.Intel;
+using Trapline.Cpu.Translator.Frontend;
+
+namespace Trapline.Cpu.Translator.Passes;
+
+/// <summary>
+/// Stack windows: accesses relative to RSP (pushes, pops, calls, returns, locals) are gathered while RSP moves by known amounts. One range check where
+/// the window begins stands for all of them; they then go straight to <c>[r15+r12+disp]</c>. A frame that straddles two pages fails the check, and
+/// the block is translated once more without windows.
+/// </summary>
+public static class StackWindows
+{
+    /// <summary>Wider ranges fail too often: what would stretch the window beyond this is checked by itself.</summary>
+    private const int MaxSpan = 1024;
+
+    public static void Run(GuestBlock block)
+    {
+        Span<GuestInstruction> all = block.All;
+        int first = -1, low = 0, high = 0, delta = 0;
+        bool writes = false;
+        for (int n = 0; n < all.Length; n++)
+        {
+            ref GuestInstruction i = ref all[n];
+            if (Access(i, out int at, out int size, out bool write))
+            {
+                int from = delta + at, to = from + size;
+                if (first < 0 || Math.Max(high, to) - Math.Min(low, from) <= MaxSpan)
+                {
+                    if (first < 0)
+                    {
+                        (first, low, high, writes) = (n, at, at + size, false);
+                        delta = 0;
+                    }
+                    else
+                    {
+                        low = Math.Min(low, from);
+                        high = Math.Max(high, to);
+                    }
+                    writes |= write;
+                    i.InWindow = true;
+                }
+            }
+            if (!Moves(i, out int by))
+            {
+                delta += by;
+                continue;
+            }
+            Close(all, first, low, high, writes);
+            first = -1;
+        }
+        Close(all, first, low, high, writes);
+    }
+
+    private static void Close(Span<GuestInstruction> all, int first, int low, int high, bool writes)
+    {
+        if (first < 0)
+            return;
+        all[first].WindowBegins = true;
+        all[first].WindowLow = low;
+        all[first].WindowHigh = high;
+        all[first].WindowWrites = writes;
+    }
+
+    /// <summary>The instruction's access relative to RSP as it is before the instruction.</summary>
+    private static bool Access(in GuestInstruction i, out int at, out int size, out bool write)
+    {
+        at = 0;
+        size = 8;
+        write = false;
+        switch (i.Treatment)
+        {
+            case Treatment.Push or Treatment.PushFlags:
+                at = -8;
+                write = true;
+                return true;
+            case Treatment.Call:
+                at = -8;
+                write = true;
+                return true;
+            case Treatment.Pop or Treatment.Return:
+                return true;
+            case Treatment.Reencode or Treatment.ShiftByCl:
+                break;
+            default:
+                return false;
+        }
+        if (i.Facts.RmOperand < 0 || i.Iced.GetOpKind(i.Facts.RmOperand) != OpKind.Memory)
+            return false;
+        long displacement = (long)i.Iced.MemoryDisplacement64;
+        if (i.Iced.MemoryBase != Register.RSP || i.Iced.MemoryIndex != Register.None || i.Iced.SegmentPrefix is Register.FS or Register.GS
+            || displacement is < -4096 or > 65536)
+            return false;
+        at = (int)displacement;
+        size = i.Iced.MemorySize.GetSize();
+        write = i.Facts.WritesRm;
+        return size > 0;
+    }
+
+    /// <summary>True if RSP is not known relative to its old value after the instruction; else <paramref name="by"/> is how far it moves.</summary>
+    private static bool Moves(in GuestInstruction i, out int by)
+    {
+        by = 0;
+        switch (i.Treatment)
+        {
+            case Treatment.Push or Treatment.PushFlags:
+                by = -8;
+                return false;
+            case Treatment.Pop:
+                by = 8;
+                return i.Iced.Op0Register == Register.RSP;
+            case Treatment.Leave:
+                return true;
+            case Treatment.LoadAddress:
+                if (i.Iced.Op0Register != Register.RSP)
+                    return i.Iced.Op0Register == Register.ESP;
+                by = (int)i.Iced.MemoryDisplacement64;
+                return i.Iced.MemoryBase != Register.RSP || i.Iced.MemoryIndex != Register.None || Math.Abs((long)i.Iced.MemoryDisplacement64) > 65536;
+            case Treatment.Reencode or Treatment.ShiftByCl or Treatment.LoadConstant or Treatment.ByteSwap or Treatment.ExchangeRax:
+                break;
+            default:
+                return false;
+        }
+        if (i.Iced.Op0Kind == OpKind.Register && i.Iced.Op0Register == Register.RSP && i.Iced.Mnemonic is Mnemonic.Add or Mnemonic.Sub
+            && i.Iced.Op1Kind is OpKind.Immediate8to64 or OpKind.Immediate32to64)
+        {
+            long amount = (long)i.Iced.GetImmediate(1);
+            by = (int)(i.Iced.Mnemonic == Mnemonic.Add ? amount : -amount);
+            return Math.Abs(amount) > 65536;
+        }
+        for (int n = 0; n < i.Iced.OpCount; n++)
+            if (i.Iced.GetOpKind(n) == OpKind.Register && i.Iced.GetOpRegister(n) is Register.RSP or Register.ESP or Register.SP or Register.SPL
+                && WritesOperand(i, n))
+                return true;
+        return false;
+    }
+
+    private static bool WritesOperand(in GuestInstruction i, int operand) =>
+        (operand == i.Facts.RegOperand && CodeFacts.Writes(i.Facts.RegAccess))
+        || (operand == i.Facts.RmOperand && CodeFacts.Writes(i.Facts.RmAccess))
+        || i.Treatment is Treatment.LoadConstant or Treatment.ByteSwap or Treatment.ExchangeRax;
+}

@@ -1,0 +1,70 @@
+using Trapline.Cpu.Mmu;
+using Trapline.Cpu.Translator.Emit;
+using Trapline.X86;
+
+namespace Trapline.Cpu.Translator.Runtime;
+
+/// <summary>The absolute addresses, as operands, of everything that emitted code touches.</summary>
+public sealed unsafe class Addresses
+{
+    private readonly LowLayout _low;
+    private readonly CpuState* _s;
+
+    public Addresses(LowLayout low)
+    {
+        _low = low;
+        _s = low.State;
+        TranslationFrame* f = low.Frame;
+        HostRsp = At(&f->HostRsp);
+        Entry = At(&f->Entry);
+        ShadowRsp = At(&f->ShadowRsp);
+        ShadowTop = At(&f->ShadowTop);
+        WindowReads = At(&f->WindowReads);
+        WindowWrites = At(&f->WindowWrites);
+        WindowDelta = At(&f->WindowDelta);
+        Flags = At(&f->Flags);
+        Spill = At(&f->Spill);
+        LinkId = At(&f->LinkId);
+        VectorsLoaded = At(&f->VectorsLoaded);
+        CodeKey = At(&f->CodeKey);
+        ExitAddress = At(&f->ExitAddress);
+        HostMxcsr = At(&f->HostMxcsr);
+        Attention = At(&_s->Attention);
+        RFlags = At(&_s->RFlags);
+        Mxcsr = At(&_s->Mxcsr);
+        Instructions = At(&_s->Instructions);
+    }
+
+    public HostAddress HostRsp { get; }
+    public HostAddress Entry { get; }
+    public HostAddress ShadowRsp { get; }
+    public HostAddress ShadowTop { get; }
+    public HostAddress WindowReads { get; }
+    public HostAddress WindowWrites { get; }
+    public HostAddress WindowDelta { get; }
+    public HostAddress Flags { get; }
+    public HostAddress Spill { get; }
+    public HostAddress LinkId { get; }
+    public HostAddress VectorsLoaded { get; }
+    public HostAddress CodeKey { get; }
+    public HostAddress ExitAddress { get; }
+    public HostAddress HostMxcsr { get; }
+    public HostAddress Attention { get; }
+    public HostAddress RFlags { get; }
+    public HostAddress Mxcsr { get; }
+    public HostAddress Instructions { get; }
+
+    public HostAddress Gpr(int register) => At(&_s->Gpr[register]);
+    public HostAddress Ymm(int register) => At(&_s->Ymm[register * 4]);
+    public HostAddress SegmentBase(int segment) => At(&_s->AddressBase[segment]);
+
+    /// <summary>The tag array of a context's reads or writes, indexed by page number; addends follow <see cref="SoftTlb.Entries"/> words later.</summary>
+    public int TlbTags(int context, bool write) => (int)(nint)(_low.Tlb + (context * 2 + (write ? 1 : 0)) * 2 * SoftTlb.Entries);
+
+    public int JumpKeys => (int)(nint)_low.JumpKeys;
+    public int JumpTargets => (int)(nint)_low.JumpTargets;
+
+    public int ShadowLimit(int context) => (int)_low.ShadowLimit(context);
+
+    private static HostAddress At(void* address) => HostAddress.Absolute(address);
+}

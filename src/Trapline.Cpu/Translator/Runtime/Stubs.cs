@@ -1,0 +1,195 @@
+using Trapline.Cpu.Translator.CodeCache;
+using Trapline.Cpu.Translator.Emit;
+
+namespace Trapline.Cpu.Translator.Runtime;
+
+/// <summary>The code that every translation shares: the way in, the way out, indirect jumps, and the bottom of the return stack.</summary>
+/// <remarks>
+/// The way in is an unmanaged function: the garbage collector treats the thread as gone, so guest code never delays a collection.
+/// Between entry and exit host RSP points into the return stack in low memory, with room below for signal frames.
+/// </remarks>
+public sealed unsafe class Stubs
+{
+    private static readonly int[] CalleeSaved = [HostRegister.Rbx, HostRegister.Rbp, 12, 13, 14, 15];
+    private readonly Addresses _a;
+
+    public Stubs(ExecutableCode code, Addresses addresses)
+    {
+        _a = addresses;
+        Assembler asm = code.Begin();
+        EnterWithVectors = asm.Here;
+        EmitSaveHost(ref asm);
+        EmitLoadVectors(ref asm);
+        nint toEnter = asm.Jump();
+        asm.Align(16);
+        Enter = asm.Here;
+        EmitSaveHost(ref asm);
+        asm.PatchHere(toEnter);
+        EmitLoadGuest(ref asm);
+
+        asm.Align(16);
+        ExitByCall = asm.Here;
+        asm.Pop(HostRegister.Scratch);
+        asm.Load32(HostRegister.Scratch, HostAddress.At(HostRegister.Scratch));
+        Exit = asm.Here;
+        EmitExit(ref asm);
+
+        asm.Align(16);
+        LoadVectors = asm.Here;
+        EmitVectorCheck(ref asm);
+
+        asm.Align(16);
+        Miss = asm.Here;
+        asm.Store(_a.ExitAddress, HostRegister.Scratch);
+        asm.Constant(HostRegister.Scratch, 0);
+        asm.Jump(Exit);
+
+        asm.Align(16);
+        Bottom = asm.Here;
+        asm.Constant(HostRegister.Rcx, (ulong)Bottom);
+        asm.Push(HostRegister.Rcx);
+        nint toDispatch = asm.Jump();
+        asm.Align(16);
+        Mismatch = asm.Here;
+        asm.Load(HostRegister.Rsp, _a.ShadowTop);
+        asm.Constant(HostRegister.Rcx, (ulong)Bottom);
+        asm.Store(HostAddress.At(HostRegister.Rsp), HostRegister.Rcx);
+        asm.PatchHere(toDispatch);
+        Dispatch = asm.Here;
+        EmitDispatch(ref asm);
+        code.Commit(asm);
+        code.Keep();
+    }
+
+    /// <summary>Unmanaged functions without arguments that run from <see cref="TranslationFrame.Entry"/> and return the exit site's number.</summary>
+    public nint Enter { get; }
+    public nint EnterWithVectors { get; }
+
+    /// <summary>Leaves; the site's number follows the call.</summary>
+    public nint ExitByCall { get; }
+    private nint Exit { get; }
+
+    /// <summary>Loads the guest's vector registers; the caller's next five bytes jump on, after them comes a site for unmasked exceptions.</summary>
+    public nint LoadVectors { get; }
+
+    /// <summary>Leaves with site 0: the target in r14 is not in the jump cache.</summary>
+    private nint Miss { get; }
+
+    /// <summary>The return address at the bottom of the return stack.</summary>
+    public nint Bottom { get; }
+
+    /// <summary>A return came to the wrong place: start the return stack anew and jump to r14.</summary>
+    public nint Mismatch { get; }
+
+    /// <summary>Jumps to guest address r14.</summary>
+    public nint Dispatch { get; }
+
+    /// <summary>Looks r14 up in the jump cache and jumps; flags stay as they are.</summary>
+    public void EmitDispatch(ref Assembler asm)
+    {
+        asm.Load32(HostRegister.Rcx, _a.Attention);
+        nint calm = asm.JumpIfRcxZero();
+        asm.Jump(Miss);
+        asm.PatchShortHere(calm);
+        LowWord(ref asm);
+        asm.Load(HostRegister.Rcx, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, _a.JumpKeys));
+        asm.Lea(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 0));
+        asm.Push(HostRegister.Scratch);
+        asm.Load(HostRegister.Scratch, _a.CodeKey);
+        asm.Lea(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 0));
+        asm.Pop(HostRegister.Scratch);
+        nint hit = asm.JumpIfRcxZero();
+        asm.Jump(Miss);
+        asm.PatchShortHere(hit);
+        LowWord(ref asm);
+        asm.OpMemory(false, 0xFF, 4, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, _a.JumpTargets));
+    }
+
+    /// <summary>MOVZX ecx, r14w.</summary>
+    private static void LowWord(ref Assembler asm) => asm.OpRegister(false, 0xB70F, HostRegister.Rcx, HostRegister.Scratch);
+
+    private void EmitSaveHost(ref Assembler asm)
+    {
+        foreach (int register in CalleeSaved)
+            asm.Push(register);
+        asm.Store(_a.HostRsp, HostRegister.Rsp);
+    }
+
+    private void EmitLoadGuest(ref Assembler asm)
+    {
+        asm.Load(HostRegister.Rsp, _a.ShadowRsp);
+        asm.Load(HostRegister.Rax, _a.Flags);
+        asm.FlagsFromAx();
+        for (int guest = 0; guest < 16; guest++)
+            if (HostRegister.Of(guest) != HostRegister.None)
+                asm.Load(HostRegister.Of(guest), _a.Gpr(guest));
+        asm.Load(HostRegister.Window, _a.WindowDelta);
+        asm.OpMemory(false, 0xFF, 4, _a.Entry);
+    }
+
+    private void EmitExit(ref Assembler asm)
+    {
+        asm.Store(_a.Gpr(0), HostRegister.Rax);
+        asm.FlagsToAx();
+        asm.Store(_a.Flags, HostRegister.Rax);
+        for (int guest = 1; guest < 16; guest++)
+            if (HostRegister.Of(guest) != HostRegister.None)
+                asm.Store(_a.Gpr(guest), HostRegister.Of(guest));
+        asm.AluMemoryImmediate(Alu.Cmp, _a.VectorsLoaded, 0, wide: false);
+        nint none = asm.Jump(Condition.Equal);
+        for (int i = 0; i < 16; i++)
+            MoveYmm(ref asm, 0x7F, i);
+        asm.OpMemory(false, 0xAE0F, 3, _a.Mxcsr);
+        asm.OpMemory(false, 0xAE0F, 2, _a.HostMxcsr);
+        asm.StoreImmediate(_a.VectorsLoaded, 0, wide: false);
+        asm.Byte(0xC5); // VZEROUPPER
+        asm.Byte(0xF8);
+        asm.Byte(0x77);
+        asm.PatchHere(none);
+        asm.Move32(HostRegister.Rax, HostRegister.Scratch);
+        asm.Store(_a.ShadowRsp, HostRegister.Rsp);
+        asm.Load(HostRegister.Rsp, _a.HostRsp);
+        for (int i = CalleeSaved.Length - 1; i >= 0; i--)
+            asm.Pop(CalleeSaved[i]);
+        asm.Byte(0xC3);
+    }
+
+    private void EmitLoadVectors(ref Assembler asm)
+    {
+        for (int i = 0; i < 16; i++)
+            MoveYmm(ref asm, 0x6F, i);
+        asm.OpMemory(false, 0xAE0F, 2, _a.Mxcsr);
+        asm.StoreImmediate(_a.VectorsLoaded, 1, wide: false);
+    }
+
+    /// <summary>An unmasked exception would reach the host as a signal: such code is the interpreter's. Preserves flags.</summary>
+    private void EmitVectorCheck(ref Assembler asm)
+    {
+        asm.Store(_a.Spill, HostRegister.Rax);
+        asm.FlagsToAx();
+        asm.Load32(HostRegister.Rcx, _a.Mxcsr);
+        asm.OpRegister(false, 0xF7, 2, HostRegister.Rcx); // NOT
+        asm.OpRegister(false, 0xF7, 0, HostRegister.Rcx); // TEST: any of the six masks clear?
+        asm.Int32(0x1F80);
+        nint masked = asm.Jump(Condition.Equal);
+        asm.FlagsFromAx();
+        asm.Load(HostRegister.Rax, _a.Spill);
+        asm.Pop(HostRegister.Scratch);
+        asm.Load32(HostRegister.Scratch, HostAddress.At(HostRegister.Scratch, 5));
+        asm.Jump(Exit);
+        asm.PatchHere(masked);
+        asm.FlagsFromAx();
+        asm.Load(HostRegister.Rax, _a.Spill);
+        EmitLoadVectors(ref asm);
+        asm.Byte(0xC3);
+    }
+
+    /// <summary>VMOVDQU between YMM<paramref name="i"/> and its place in the state: opcode 6F loads, 7F stores.</summary>
+    private void MoveYmm(ref Assembler asm, int opcode, int i)
+    {
+        asm.Byte(0xC5);
+        asm.Byte((i < 8 ? 0x80 : 0) | 0x7E);
+        asm.Byte(opcode);
+        asm.Operand(i, _a.Ymm(i));
+    }
+}

@@ -1,0 +1,48 @@
+using System.Runtime.InteropServices;
+
+namespace Trapline.Cpu.Translator.Runtime;
+
+/// <summary>What translated code keeps beside <see cref="CpuState"/>, in low memory so that an absolute address reaches it.</summary>
+[StructLayout(LayoutKind.Sequential)]
+public unsafe struct TranslationFrame
+{
+    /// <summary>The managed caller's stack pointer.</summary>
+    public ulong HostRsp;
+
+    /// <summary>Where <c>Enter</c> jumps.</summary>
+    public nint Entry;
+
+    /// <summary>The private return stack's pointer while out of translated code, and where it begins.</summary>
+    public ulong ShadowRsp;
+    public ulong ShadowTop;
+
+    /// <summary>Guest page that the stack window covers: for reads and for reads and writes. <see cref="NoPage"/>: none.</summary>
+    public ulong WindowReads;
+    public ulong WindowWrites;
+
+    /// <summary>Host address minus guest address of that page.</summary>
+    public ulong WindowDelta;
+
+    /// <summary>LAHF and SETO: what AX was after them.</summary>
+    public ulong Flags;
+
+    /// <summary>Guest RAX while AX holds flags.</summary>
+    public ulong Spill;
+
+    /// <summary>Identifies the context and address space in which links between pages and jump-cache entries are valid.</summary>
+    public uint LinkId;
+
+    /// <summary>1: the guest's vector registers and MXCSR are in the host's.</summary>
+    public uint VectorsLoaded;
+
+    /// <summary><see cref="LinkId"/> in the upper 16 bits: added to a RIP it gives the jump cache's key.</summary>
+    public ulong CodeKey;
+
+    /// <summary>Address of a missed access, or target of an indirect jump that missed the jump cache.</summary>
+    public ulong ExitAddress;
+
+    public uint HostMxcsr;
+
+    /// <summary>A page number that no address is in (not canonical).</summary>
+    public const ulong NoPage = 0x4000_0000_0000_0000;
+}
