@@ -51,6 +51,13 @@ public sealed unsafe partial class SoftwareVcpu
                 translator.Counters.JumpMisses++;
                 UnpackFlags(f);
                 s->Rip = f->ExitAddress;
+                if (!Canonical(s->Rip, 1))
+                {
+                    ref ExitSite bad = ref translator.Site(f->LastReturn);
+                    s->Gpr[4] -= (ulong)bad.Span;
+                    s->Rip = bad.Rip;
+                    return InterpretOne();
+                }
                 if (Volatile.Read(ref s->Attention) != 0)
                     return null;
                 block = FindBlock(s->Mode);
@@ -101,6 +108,15 @@ public sealed unsafe partial class SoftwareVcpu
                             PackFlags(f);
                             continue;
                         }
+                    }
+                    break;
+                case ExitKind.JumpMiss:
+                    translator.Counters.JumpMisses++;
+                    if (AddJumpTo(f->ExitAddress))
+                    {
+                        entry = site.Resume;
+                        vectors = site.Vectors;
+                        continue;
                     }
                     break;
                 case ExitKind.Link:
@@ -157,6 +173,16 @@ public sealed unsafe partial class SoftwareVcpu
             return null;
         }
         return Volatile.Read(ref s->Attention) != 0 ? null : FindBlock(s->Mode);
+    }
+
+    /// <summary>Puts an address into the jump cache. False: it has no translation yet, or cannot be fetched.</summary>
+    private bool AddJumpTo(ulong rip)
+    {
+        CpuState* s = State;
+        if (!Canonical(rip, 1) || !Mmu.Translate(rip, Access.Fetch | UserBit, out ulong gpa, out _) || !_memory.TryGetPage(gpa, out ulong page, out _))
+            return false;
+        Block* block = _blocks.FindFirst(page + (gpa & 0xFFF), rip, s->Mode);
+        return block != null && block->Native != 0 && _translator!.AddJump(block);
     }
 
     /// <summary>Puts a page of RAM into the soft TLB without raising anything. False: the interpreter must do the access.</summary>

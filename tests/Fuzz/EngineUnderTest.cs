@@ -1,6 +1,7 @@
 using Trapline.Core;
 using Trapline.Cpu;
 using Trapline.Cpu.Interpreter;
+using Trapline.Cpu.Translator;
 using Trapline.Memory;
 using Trapline.X86;
 
@@ -15,9 +16,14 @@ public sealed unsafe class EngineUnderTest : IDisposable
     private readonly GuestMemory _memory = GuestMemory.Flat(8 << 20);
     private readonly SoftwareVcpu _cpu;
 
-    public EngineUnderTest()
+    private readonly bool _translate;
+    private bool _safe;
+
+    /// <param name="translate">Run by translation what the translator takes, alternately with and without stack windows.</param>
+    public EngineUnderTest(bool translate = false)
     {
         _cpu = new SoftwareVcpu(0, _memory, CpuModel.Max, new NoMachine(), new NoMachine());
+        _translate = translate && _cpu.EnableTranslator(new TranslatorOptions());
         // PML4 at 0x1000, PDPT 0x2000, PD 0x3000, PTs 0x4000 (data) and 0x5000 (code).
         Entry(0x1000, 0x2000 | 7);
         Entry(0x2000, 0x3000 | 7);
@@ -57,7 +63,7 @@ public sealed unsafe class EngineUnderTest : IDisposable
         bool completed;
         int guard = 0;
         do
-            completed = _cpu.Step(out fault);
+            completed = _translate ? _cpu.StepTranslated(_safe = !_safe, out fault) : _cpu.Step(out fault);
         while (completed && test->Repeats != 0 && s->Rip == state->Rip && ++guard < 100000);
         Save(s, result);
         vector = completed ? 1 : (uint)fault.Vector;

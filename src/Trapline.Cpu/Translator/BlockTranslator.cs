@@ -71,7 +71,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     }
 
     /// <summary>Translates the block's code. False: its first instruction is the interpreter's, so nothing is gained.</summary>
-    public bool TryTranslate(Block* block, bool safe, out nint entry)
+    public bool TryTranslate(Block* block, bool safe, out nint entry, int maxInstructions = GuestBlock.MaxInstructions)
     {
         entry = 0;
         if (_code.IsFull || _scopes.Exhausted)
@@ -82,7 +82,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
         int within = (int)(block->Offset & 0xFFF);
         _page = _memory.BackingBase + (block->Offset & ~0xFFFul);
         ModeRules rules = new(Supervisor: BlockMode.Context(mode) != SoftTlb.User, Vectors: (mode & BlockMode.NoVectors) == 0);
-        _reader.Read(_page + within, 4096 - within, block->Rip, GuestBlock.MaxInstructions, rules, _block);
+        _reader.Read(_page + within, 4096 - within, block->Rip, maxInstructions, rules, _block);
         if (_block.Count == 0 || _block.Instructions[0].Treatment == Treatment.Interpret)
             return false;
         Translation translation = new() { Offset = block->Offset, Rip = block->Rip, Mode = mode, Safe = safe };
@@ -175,14 +175,16 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     private bool MayLink(ulong rip) => _context == SoftTlb.User || _mmu.IsGlobal(rip);
 
     /// <summary>Lets indirect jumps find the block.</summary>
-    public void AddJump(Block* target)
+    /// <returns>False: it has no translation, or its page may not be linked.</returns>
+    public bool AddJump(Block* target)
     {
         if (target->Native == 0 || !MayLink(target->Rip))
-            return;
+            return false;
         uint slot = (uint)(target->Rip & (LowLayout.JumpEntries - 1));
         _low.JumpKeys[slot] = 0 - (target->Rip + _low.Frame->CodeKey);
         _low.JumpTargets[slot] = target->Native;
         _scopes.Note(_low.Frame->LinkId, target->Rip);
+        return true;
     }
 
     /// <summary>Drops translations that depend on any byte of a written range; all of the page's if the page is no longer watched.</summary>

@@ -11,6 +11,8 @@ public enum ExitKind : byte
     Window,
     /// <summary>A direct jump or call to <see cref="ExitSite.Rip"/> that is not linked, or whose link is for another address space.</summary>
     Link,
+    /// <summary>The target of an indirect jump or call is not in the jump cache. Nothing has changed yet.</summary>
+    JumpMiss,
     /// <summary>Attention is wanted; go on at <see cref="ExitSite.Rip"/>.</summary>
     Attention,
 }

@@ -26,8 +26,23 @@ public sealed unsafe partial class BlockEmitter
             EmitJumpTo(i.Iced.NearBranchTarget, i.Iced.NearBranchTarget <= i.Rip);
             return;
         }
+        EmitLookup(i);
+        stubs.EmitJumpFound(ref _asm);
+    }
+
+    /// <summary>
+    /// An indirect target into r14 and looked up, before anything changes: if it is not in the jump cache, managed code puts it there and the
+    /// instruction begins anew, or the interpreter does it.
+    /// </summary>
+    private void EmitLookup(in GuestInstruction i)
+    {
+        nint resume = _asm.Here;
+        EmitAttentionCheck(backward: true, i.Rip, flagsLive: true);
         LoadTarget(i);
-        stubs.EmitDispatch(ref _asm);
+        nint hit = stubs.EmitLookup(ref _asm);
+        _asm.Store(addresses.ExitAddress, HostRegister.Scratch);
+        EmitExit(new ExitSite { Kind = ExitKind.JumpMiss, Rip = i.Rip, Resume = resume });
+        _asm.PatchShortHere(hit);
     }
 
     /// <summary>The target of an indirect jump or call into r14.</summary>
@@ -179,13 +194,13 @@ public sealed unsafe partial class BlockEmitter
 
     private void EmitIndirectCall(in GuestInstruction i, ulong next)
     {
-        LoadTarget(i);
         if (!i.InWindow)
         {
             // Without a window the slot's probe would need r14: the interpreter does it.
             EmitExit(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip });
             return;
         }
+        EmitLookup(i);
         StoreReturnAddress(i, next);
         // Depth check without flags: the return stack's usable part is one aligned block (see LowLayout).
         _asm.RotateRight32(HostRegister.Rcx, HostRegister.Rsp, 18);
@@ -199,7 +214,7 @@ public sealed unsafe partial class BlockEmitter
         nint call = _asm.Call();
         nint over = _asm.Jump();
         _asm.PatchHere(call);
-        stubs.EmitDispatch(ref _asm);
+        stubs.EmitJumpFound(ref _asm);
         _asm.PatchHere(over);
         EmitReturnSite(next);
     }
@@ -242,8 +257,11 @@ public sealed unsafe partial class BlockEmitter
     private void EmitGuestReturn(in GuestInstruction i)
     {
         HostAddress slot = StackSlot(i, 0, write: false);
+        int popped = 8 + (i.Iced.Code == Code.Retnq_imm16 ? i.Iced.Immediate16 : 0);
+        int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip, Span = popped });
+        _asm.StoreImmediate(addresses.LastReturn, site, wide: false);
         _asm.Load(HostRegister.Scratch, slot);
-        MoveRsp(8 + (i.Iced.Code == Code.Retnq_imm16 ? i.Iced.Immediate16 : 0));
+        MoveRsp(popped);
         _asm.Byte(0xC3);
     }
 

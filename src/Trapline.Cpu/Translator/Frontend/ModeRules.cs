@@ -15,6 +15,8 @@ public readonly record struct ModeRules(bool Supervisor, bool Vectors)
             return Treatment.Interpret;
         if (treatment == Treatment.DisableInterrupts && !Supervisor)
             return Treatment.Interpret;
+        if (i.Iced.Op0Kind == OpKind.NearBranch64 && (long)(i.Iced.NearBranchTarget << 16) >> 16 != (long)i.Iced.NearBranchTarget)
+            return Treatment.Interpret; // #GP belongs to the jump, not to its target
         return treatment switch
         {
             Treatment.Reencode or Treatment.ShiftByCl or Treatment.LoadAddress or Treatment.Divide or Treatment.Push or Treatment.Jump or Treatment.Call

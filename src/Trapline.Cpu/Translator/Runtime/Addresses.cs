@@ -29,6 +29,7 @@ public sealed unsafe class Addresses
         CodeKey = At(&f->CodeKey);
         ExitAddress = At(&f->ExitAddress);
         HostMxcsr = At(&f->HostMxcsr);
+        LastReturn = At(&f->LastReturn);
         Attention = At(&_s->Attention);
         RFlags = At(&_s->RFlags);
         Mxcsr = At(&_s->Mxcsr);
@@ -49,6 +50,7 @@ public sealed unsafe class Addresses
     public HostAddress CodeKey { get; }
     public HostAddress ExitAddress { get; }
     public HostAddress HostMxcsr { get; }
+    public HostAddress LastReturn { get; }
     public HostAddress Attention { get; }
     public HostAddress RFlags { get; }
     public HostAddress Mxcsr { get; }

@@ -84,13 +84,10 @@ public sealed unsafe class Stubs
     /// <summary>Jumps to guest address r14.</summary>
     public nint Dispatch { get; }
 
-    /// <summary>Looks r14 up in the jump cache and jumps; flags stay as they are.</summary>
-    public void EmitDispatch(ref Assembler asm)
+    /// <summary>Looks r14 up in the jump cache. Falls through if it is not there; flags stay as they are, RCX goes.</summary>
+    /// <returns>The displacement to patch with where hits go on.</returns>
+    public nint EmitLookup(ref Assembler asm)
     {
-        asm.Load32(HostRegister.Rcx, _a.Attention);
-        nint calm = asm.JumpIfRcxZero();
-        asm.Jump(Miss);
-        asm.PatchShortHere(calm);
         LowWord(ref asm);
         asm.Load(HostRegister.Rcx, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, _a.JumpKeys));
         asm.Lea(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 0));
@@ -98,11 +95,26 @@ public sealed unsafe class Stubs
         asm.Load(HostRegister.Scratch, _a.CodeKey);
         asm.Lea(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 0));
         asm.Pop(HostRegister.Scratch);
-        nint hit = asm.JumpIfRcxZero();
-        asm.Jump(Miss);
-        asm.PatchShortHere(hit);
+        return asm.JumpIfRcxZero();
+    }
+
+    /// <summary>Jumps to where <see cref="EmitLookup"/> found r14's translation.</summary>
+    public void EmitJumpFound(ref Assembler asm)
+    {
         LowWord(ref asm);
         asm.OpMemory(false, 0xFF, 4, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, _a.JumpTargets));
+    }
+
+    private void EmitDispatch(ref Assembler asm)
+    {
+        asm.Load32(HostRegister.Rcx, _a.Attention);
+        nint calm = asm.JumpIfRcxZero();
+        asm.Jump(Miss);
+        asm.PatchShortHere(calm);
+        nint hit = EmitLookup(ref asm);
+        asm.Jump(Miss);
+        asm.PatchShortHere(hit);
+        EmitJumpFound(ref asm);
     }
 
     /// <summary>MOVZX ecx, r14w.</summary>

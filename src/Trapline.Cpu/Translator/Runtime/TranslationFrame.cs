@@ -43,6 +43,9 @@ public unsafe struct TranslationFrame
 
     public uint HostMxcsr;
 
+    /// <summary>Site of the last return: if it led to an address that is not canonical, the return itself faults and must be undone.</summary>
+    public uint LastReturn;
+
     /// <summary>A page number that no address is in (not canonical).</summary>
     public const ulong NoPage = 0x4000_0000_0000_0000;
 }
