@@ -1,5 +1,6 @@
 using Trapline.Cpu.Interpreter;
 using Trapline.Cpu.Mmu;
+using Trapline.Cpu.Translator;
 using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Cpu.Translator.Runtime;
 
@@ -10,7 +11,8 @@ public sealed unsafe partial class SoftwareVcpu
 {
     /// <summary>Like <see cref="Step"/>, but the instruction is translated by itself and run natively where the translator takes it.</summary>
     /// <param name="safe">Translate without stack windows.</param>
-    internal bool StepTranslated(bool safe, out PendingFault fault)
+    /// <param name="exact">Keep flags that the instruction overwrites for the case that it faults.</param>
+    internal bool StepTranslated(bool safe, bool exact, out PendingFault fault)
     {
         CpuState* s = State;
         TranslationFrame* f = _low.Frame;
@@ -18,24 +20,24 @@ public sealed unsafe partial class SoftwareVcpu
         _holdFaults = true;
         Block* block = FindBlock(s->Mode);
         _holdFaults = false;
-        bool native = block != null && _translator!.TryTranslate(block, safe, out nint entry, maxInstructions: 1);
-        if (!native)
+        BlockTranslator translator = _translator!;
+        if (block == null || !translator.TryTranslate(block, safe, out nint entry, alone: true, exact))
             return Step(out fault);
         fault = default;
         PackFlags(f);
         bool vectors = false;
         for (; ; )
         {
-            _translator.Prepare();
-            uint number = _translator.Enter(entry, vectors);
-            ref ExitSite site = ref _translator.Site(number);
+            translator.Prepare();
+            uint number = translator.Enter(entry, vectors);
+            ref ExitSite site = ref translator.Site(number);
             UnpackFlags(f);
             if (number == 0 && !Canonical(f->ExitAddress, 1))
             {
-                site = ref _translator.Site(f->LastReturn);
+                site = ref translator.Site(f->LastReturn);
                 s->Gpr[4] -= (ulong)site.Span;
             }
-            else if (number == 0 || site.Kind is ExitKind.Link or ExitKind.Attention)
+            else if (number == 0 || site.Kind == ExitKind.Link || (site.Kind == ExitKind.Attention && site.Rip != s->Rip))
             {
                 s->Rip = number == 0 ? f->ExitAddress : site.Rip;
                 return true;
@@ -45,7 +47,7 @@ public sealed unsafe partial class SoftwareVcpu
             if (site.Kind is ExitKind.ReadMiss or ExitKind.WriteMiss or ExitKind.Window && Fill(f->ExitAddress, size, write))
             {
                 if (site.Kind == ExitKind.Window)
-                    _translator.OpenWindow(f->ExitAddress);
+                    translator.OpenWindow(f->ExitAddress);
                 entry = site.Resume;
                 vectors = site.Vectors;
                 continue;

@@ -11,10 +11,10 @@ public sealed record FuzzReport(long Cases, IReadOnlyDictionary<string, int> Div
 public static unsafe class CpuFuzzer
 {
     /// <summary>Runs one case again, as a failure's first line names it. Gives its description, and the difference if there still is one.</summary>
-    public static (string Case, string? Difference) Replay(ulong seed, int index, string filter)
+    public static (string Case, string? Difference) Replay(ulong seed, int index, string filter, bool translate)
     {
         using NativeOracle oracle = new();
-        using EngineUnderTest engine = new();
+        using EngineUnderTest engine = new(translate);
         Instruction[] instructions = new Instruction[NativeOracle.MaxCases];
         Fill(seed, [new(64, filter), new(32, filter)], oracle, instructions);
         oracle.Run(NativeOracle.MaxCases);
@@ -39,11 +39,12 @@ public static unsafe class CpuFuzzer
     }
 
     /// <param name="seconds">Stop after this long; 0: by <paramref name="maxCases"/> alone.</param>
+    /// <param name="translate">Run by translation.</param>
     /// <param name="maxExamples">Stop once this many divergences have been written down; 0: go on.</param>
-    public static FuzzReport Run(ulong seed, double seconds, long maxCases, string filter, int maxExamples, int perMnemonic, Action<long>? progress = null)
+    public static FuzzReport Run(ulong seed, double seconds, long maxCases, string filter, int maxExamples, int perMnemonic, Action<long>? progress = null, bool translate = false)
     {
         using NativeOracle oracle = new();
-        using EngineUnderTest engine = new();
+        using EngineUnderTest engine = new(translate);
         CaseGenerator[] generators = [new(64, filter), new(32, filter)];
         Instruction[] instructions = new Instruction[NativeOracle.MaxCases];
         Dictionary<string, int> divergences = [];
@@ -61,6 +62,7 @@ public static unsafe class CpuFuzzer
                 for (int i = 0; i < NativeOracle.MaxCases; i++)
                 {
                     NativeTest* test = oracle.Tests + i;
+                    if (Environment.GetEnvironmentVariable("FZ") != null) { File.WriteAllText("/tmp/fzlast", $"{batchSeed} {i} " + Comparison.Describe(instructions[i], test)); }
                     engine.Run(test, result, out uint vector, out uint errorCode, out ulong address);
                     string? difference = Comparison.Difference(instructions[i], test, result, vector, errorCode, address);
                     if (difference == null)

@@ -17,7 +17,7 @@ public sealed unsafe class EngineUnderTest : IDisposable
     private readonly SoftwareVcpu _cpu;
 
     private readonly bool _translate;
-    private bool _safe;
+    private int _variant;
 
     /// <param name="translate">Run by translation what the translator takes, alternately with and without stack windows.</param>
     public EngineUnderTest(bool translate = false)
@@ -61,11 +61,14 @@ public sealed unsafe class EngineUnderTest : IDisposable
         _cpu.ModeChanged();
         PendingFault fault;
         bool completed;
-        int guard = 0;
+        int guard = 0, variant = _variant++;
         do
-            completed = _translate ? _cpu.StepTranslated(_safe = !_safe, out fault) : _cpu.Step(out fault);
+            completed = _translate ? _cpu.StepTranslated((variant & 1) != 0, (variant & 2) != 0, out fault) : _cpu.Step(out fault);
         while (completed && test->Repeats != 0 && s->Rip == state->Rip && ++guard < 100000);
         Save(s, result);
+        // Translated code does not keep flags that nothing reads: a fault handler may see others.
+        if (_translate && !completed && (variant & 2) == 0)
+            result->Rflags = result->Rflags & ~Rflags.Arithmetic | state->Rflags & Rflags.Arithmetic;
         vector = completed ? 1 : (uint)fault.Vector;
         errorCode = fault.ErrorCode;
         address = fault.Address;

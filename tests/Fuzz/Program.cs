@@ -1,12 +1,13 @@
 using System.Globalization;
 using Trapline.Fuzz;
 
-// ./dev fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,…] [--survey]
+// ./dev fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,…] [--survey] [--translator]
 if (args.Length == 0 || args[0] != "cpu")
 {
-    Console.Error.WriteLine("usage: fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,...] [--survey]");
+    Console.Error.WriteLine("usage: fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,...] [--survey] [--translator]");
     Console.Error.WriteLine("  runs random instructions on the host CPU and on the interpreter and compares all state");
     Console.Error.WriteLine("  --case     run again the one case of a seed that a failure named");
+    Console.Error.WriteLine("  --translator  one instruction at a time by translation instead of the interpreter");
     Console.Error.WriteLine("  --survey   go on after divergences and count them by mnemonic");
     return 2;
 }
@@ -19,7 +20,7 @@ double seconds = 0;
 long cases = long.MaxValue;
 ulong seed = (ulong)Environment.TickCount64;
 string only = "";
-bool survey = false;
+bool survey = false, translate = false;
 int replayed = -1;
 for (int i = 1; i < args.Length; i++)
 {
@@ -32,6 +33,7 @@ for (int i = 1; i < args.Length; i++)
         "--case" => int.TryParse(value, out replayed) && replayed is >= 0 and < NativeOracle.MaxCases,
         "--only" => (only = value).Length > 0,
         "--survey" => survey = true,
+        "--translator" => translate = true,
         _ => false,
     };
     if (!ok)
@@ -39,12 +41,12 @@ for (int i = 1; i < args.Length; i++)
         Console.Error.WriteLine($"fuzz: cannot use '{args[i]} {value}': see 'fuzz' without arguments");
         return 2;
     }
-    if (args[i] != "--survey")
+    if (args[i] is not ("--survey" or "--translator"))
         i++;
 }
 if (replayed >= 0)
 {
-    (string description, string? difference) = CpuFuzzer.Replay(seed, replayed, only);
+    (string description, string? difference) = CpuFuzzer.Replay(seed, replayed, only, translate);
     Console.Write(description);
     Console.WriteLine(difference ?? "  the engine agrees with the host");
     return difference == null ? 0 : 1;
@@ -58,7 +60,7 @@ FuzzReport report = CpuFuzzer.Run(seed, seconds, cases, only, survey ? 0 : 1, pe
         return;
     shown = count;
     Console.Error.WriteLine($"fuzz: {count:N0} cases");
-});
+}, translate);
 foreach (string example in report.Examples)
     Console.WriteLine(example);
 foreach ((string mnemonic, int count) in report.Divergences.OrderByDescending(d => d.Value))

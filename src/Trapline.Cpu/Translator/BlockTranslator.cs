@@ -41,6 +41,9 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     private bool _spaceDirty = true;
     private byte* _page;
 
+    /// <summary>Blocks of one instruction, for oracles: no code that follows may decide anything.</summary>
+    private bool _alone;
+
     public BlockTranslator(LowLayout low, GuestMemory memory, VcpuMmu mmu, TranslatorOptions options)
     {
         _low = low;
@@ -71,7 +74,10 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     }
 
     /// <summary>Translates the block's code. False: its first instruction is the interpreter's, so nothing is gained.</summary>
-    public bool TryTranslate(Block* block, bool safe, out nint entry, int maxInstructions = GuestBlock.MaxInstructions)
+    /// <param name="safe">Without stack windows.</param>
+    /// <param name="alone">One instruction, and no code that follows decides anything: for oracles.</param>
+    /// <param name="exact">Flags that no one reads survive, too.</param>
+    public bool TryTranslate(Block* block, bool safe, out nint entry, bool alone = false, bool exact = false)
     {
         entry = 0;
         if (_code.IsFull || _scopes.Exhausted)
@@ -82,14 +88,17 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
         int within = (int)(block->Offset & 0xFFF);
         _page = _memory.BackingBase + (block->Offset & ~0xFFFul);
         ModeRules rules = new(Supervisor: BlockMode.Context(mode) != SoftTlb.User, Vectors: (mode & BlockMode.NoVectors) == 0);
-        _reader.Read(_page + within, 4096 - within, block->Rip, maxInstructions, rules, _block);
+        _reader.Read(_page + within, 4096 - within, block->Rip, alone ? 1 : GuestBlock.MaxInstructions, rules, _block);
         if (_block.Count == 0 || _block.Instructions[0].Treatment == Treatment.Interpret)
             return false;
         Translation translation = new() { Offset = block->Offset, Rip = block->Rip, Mode = mode, Safe = safe };
         _looked.Clear();
+        _alone = alone;
         ref GuestInstruction last = ref _block.Instructions[_block.Count - 1];
         RflagsBits atEnd = _block.EndsAtPage ? CodeFacts.Arithmetic : LiveAt(last.NextRip);
         FlagLiveness.Run(_block, atEnd, LiveAt);
+        if (exact)
+            FlagLiveness.KeepAll(_block);
         if (!safe)
             StackWindows.Run(_block);
         translation.LiveIn = _block.Instructions[0].LiveBefore;
@@ -130,7 +139,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     /// <summary>Flags live at a guest address: worked out in the block's page, else taken to be all.</summary>
     private RflagsBits LiveAt(ulong target)
     {
-        if ((target ^ _block.Rip) >> 12 != 0)
+        if (_alone || (target ^ _block.Rip) >> 12 != 0)
             return CodeFacts.Arithmetic;
         int within = (int)(target & 0xFFF);
         RflagsBits live = _reader.LiveAt(_page + within, 4096 - within, target, out int looked);
@@ -258,7 +267,8 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
         _sites.Add(default); // number 0: the jump cache missed
         _code.Clear();
         _scopes.Restart();
-        new Span<ulong>(_low.JumpKeys, LowLayout.JumpEntries).Clear();
+        for (uint slot = 0; slot < LowLayout.JumpEntries; slot++)
+            _low.JumpKeys[slot] = 0 - (ulong)(slot ^ 1); // belongs to another slot: nothing hits it
         for (int context = 0; context < LowLayout.ShadowStacks; context++)
             ResetShadow(context);
         _context = -1;

@@ -44,7 +44,7 @@ public sealed unsafe partial class BlockEmitter
             int home = HostRegister.Of(rm);
             if (home == HostRegister.None)
             {
-                if (CodeFacts.Writes(facts.RmAccess))
+                if (CodeFacts.Writes(facts.RmAccess) || IsBitTest(i))
                 {
                     rmScratch = i.Treatment == Treatment.ShiftByCl ? HostRegister.Scratch : HostRegister.Rcx;
                     _asm.Load(rmScratch, addresses.Gpr(rm));
@@ -132,6 +132,9 @@ public sealed unsafe partial class BlockEmitter
 
     private static bool IsHighByte(in GuestInstruction i, int operand) =>
         operand >= 0 && i.Iced.GetOpKind(operand) == OpKind.Register && i.Iced.GetOpRegister(operand) is >= Register.AH and <= Register.BH;
+
+    /// <summary>With a memory operand the bit's number reaches beyond the operand, so a register must stay one.</summary>
+    private static bool IsBitTest(in GuestInstruction i) => i.Iced.Mnemonic == Mnemonic.Bt && i.Iced.Op1Kind == OpKind.Register;
 
     private static bool UsesHighByte(in GuestInstruction i) => IsHighByte(i, i.Facts.RegOperand) || IsHighByte(i, i.Facts.RmOperand);
 }

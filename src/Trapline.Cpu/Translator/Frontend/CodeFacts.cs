@@ -202,7 +202,7 @@ public sealed class CodeFacts
     /// <summary>Vector instructions that stay with the interpreter: implicit operands, gathers, and those that change MXCSR.</summary>
     private static readonly FrozenSet<Mnemonic> VectorExceptions = new[]
     {
-        Mnemonic.Pcmpestri, Mnemonic.Pcmpistri, Mnemonic.Vpcmpestri, Mnemonic.Vpcmpistri, Mnemonic.Pcmpestrm, Mnemonic.Pcmpistrm,
+        Mnemonic.Pcmpestri64, Mnemonic.Pcmpestrm64, Mnemonic.Vpcmpestri64, Mnemonic.Vpcmpestrm64, Mnemonic.Pcmpestri, Mnemonic.Pcmpistri, Mnemonic.Vpcmpestri, Mnemonic.Vpcmpistri, Mnemonic.Pcmpestrm, Mnemonic.Pcmpistrm,
         Mnemonic.Vpcmpestrm, Mnemonic.Vpcmpistrm, Mnemonic.Maskmovdqu, Mnemonic.Vmaskmovdqu, Mnemonic.Vmaskmovps, Mnemonic.Vmaskmovpd,
         Mnemonic.Vpmaskmovd, Mnemonic.Vpmaskmovq, Mnemonic.Vpgatherdd, Mnemonic.Vpgatherdq, Mnemonic.Vpgatherqd, Mnemonic.Vpgatherqq,
         Mnemonic.Vgatherdps, Mnemonic.Vgatherdpd, Mnemonic.Vgatherqps, Mnemonic.Vgatherqpd,

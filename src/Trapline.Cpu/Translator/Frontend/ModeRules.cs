@@ -46,6 +46,8 @@ public readonly record struct ModeRules(bool Supervisor, bool Vectors)
             if (home == HostRegister.None && !(i.Treatment == Treatment.ShiftByCl && register == Register.CL))
                 inMemory++;
         }
+        if (inMemory == 2 && instruction.Mnemonic is Mnemonic.Xadd or Mnemonic.Xchg or Mnemonic.Cmpxchg && instruction.Op0Register == instruction.Op1Register)
+            return false; // both operands are written: two copies of one register
         if (highByte && (needsRex || inMemory != 0))
             return false;
         if (i.Facts.Treatment == Treatment.Divide && (i.Iced.Op0Kind == OpKind.Register ? i.Iced.Op0Register.GetSize() : i.Iced.MemorySize.GetSize()) < 4)

@@ -51,6 +51,13 @@ public static class FlagLiveness
         }
     }
 
+    /// <summary>Every flag counts as live everywhere: what a fault handler sees is exact even where the program does not care.</summary>
+    public static void KeepAll(GuestBlock block)
+    {
+        foreach (ref GuestInstruction i in block.All)
+            i.LiveBefore = i.LiveAfter = CodeFacts.Arithmetic;
+    }
+
     /// <summary>A shift by a constant other than zero overwrites all flags (OF is undefined for counts above 1).</summary>
     private static RflagsBits Killed(in GuestInstruction i)
     {
