@@ -62,7 +62,6 @@ public static unsafe class CpuFuzzer
                 for (int i = 0; i < NativeOracle.MaxCases; i++)
                 {
                     NativeTest* test = oracle.Tests + i;
-                    if (Environment.GetEnvironmentVariable("FZ") != null) { File.WriteAllText("/tmp/fzlast", $"{batchSeed} {i} " + Comparison.Describe(instructions[i], test)); }
                     engine.Run(test, result, out uint vector, out uint errorCode, out ulong address);
                     string? difference = Comparison.Difference(instructions[i], test, result, vector, errorCode, address);
                     if (difference == null)
