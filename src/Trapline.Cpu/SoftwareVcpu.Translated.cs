@@ -24,7 +24,7 @@ public sealed unsafe partial class SoftwareVcpu
     {
         if (TranslatorObstacle != null || !_low.IsLow)
             return false;
-        _translator = new BlockTranslator(_low, _memory, Mmu, options);
+        _translator = new BlockTranslator(_low, _memory, Mmu, _model, options);
         return true;
     }
 
@@ -38,6 +38,11 @@ public sealed unsafe partial class SoftwareVcpu
         CpuState* s = State;
         BlockTranslator translator = _translator!;
         TranslationFrame* f = _low.Frame;
+        if (translator.NeedsFlush)
+        {
+            translator.Flush();
+            return block;
+        }
         nint entry = block->Native;
         bool vectors = false;
         PackFlags(f);
@@ -78,7 +83,7 @@ public sealed unsafe partial class SoftwareVcpu
                         translator.Counters.WriteMisses++;
                     else
                         translator.Counters.ReadMisses++;
-                    if (Fill(f->ExitAddress, site.Size, write))
+                    if (Fill(f->ExitAddress, site.Size, write) && !site.Owner!.Dropped)
                     {
                         entry = site.Resume;
                         vectors = site.Vectors;
@@ -87,7 +92,7 @@ public sealed unsafe partial class SoftwareVcpu
                     break;
                 case ExitKind.Window:
                     translator.Counters.WindowMisses++;
-                    if (Fill(f->ExitAddress, site.Span, site.Size != 0))
+                    if (Fill(f->ExitAddress, site.Span, site.Size != 0) && !site.Owner!.Dropped)
                     {
                         translator.OpenWindow(f->ExitAddress);
                         entry = site.Resume;
@@ -112,7 +117,7 @@ public sealed unsafe partial class SoftwareVcpu
                     break;
                 case ExitKind.JumpMiss:
                     translator.Counters.JumpMisses++;
-                    if (AddJumpTo(f->ExitAddress))
+                    if (AddJumpTo(f->ExitAddress) && !site.Owner!.Dropped)
                     {
                         entry = site.Resume;
                         vectors = site.Vectors;
@@ -186,6 +191,9 @@ public sealed unsafe partial class SoftwareVcpu
     }
 
     /// <summary>Puts a page of RAM into the soft TLB without raising anything. False: the interpreter must do the access.</summary>
+    /// <remarks>
+    /// The walk may set accessed and dirty bits in a page that code was translated from: the caller must not go on in a dropped translation.
+    /// </remarks>
     private bool Fill(ulong linear, int size, bool write)
     {
         if ((linear & 0xFFF) + (ulong)size > 4096 || Mmu.Context == SoftTlb.Bypass || !Canonical(linear, size))

@@ -574,9 +574,9 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
 
     private void InvalidateCode(ulong offset, ulong length)
     {
-        if (!_blocks.Invalidate(offset, length, &Resync))
-            return;
-        State->CodeEpoch++;
+        if (_blocks.Invalidate(offset, length, &Resync))
+            State->CodeEpoch++;
+        // Translations also depend on bytes that were never decoded into blocks: the far side of a jump that was always taken.
         bool forgotten = (_memory.Marks[offset >> 12] & (byte)PageMarks.Code) == 0;
         _translator?.Invalidate(offset, length, forgotten);
     }

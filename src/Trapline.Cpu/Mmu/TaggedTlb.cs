@@ -105,6 +105,8 @@ public sealed unsafe class TaggedTlb : IDisposable
     /// <summary>Drops non-global entries of every tag.</summary>
     public void FlushNonGlobal()
     {
+        for (int pcid = 0; pcid < _generations.Length; pcid++)
+            _generations[pcid]++; // who keeps something by tag must see that it ended
         for (int i = 0; i < _count; i++)
             if ((_entries[i].Rights & TlbRights.Global) == 0)
                 _entries[i].Page = 0;

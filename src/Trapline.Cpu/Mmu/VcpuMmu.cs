@@ -158,13 +158,17 @@ public sealed unsafe class VcpuMmu : IDisposable
 
     public void FlushPage(ulong linear, uint pcid, bool global)
     {
-        if (_tagged.FlushPage(linear, pcid, global))
+        bool large = _tagged.FlushPage(linear, pcid, global);
+        if (large)
             _soft.Flush();
         else
             _soft.FlushPage(linear);
         CloseWindow();
         _state->CodeEpoch++;
-        Listener?.PageFlushed(linear, _tagged.TagOf(pcid));
+        if (large)
+            Listener?.AllFlushed();
+        else
+            Listener?.PageFlushed(linear, _tagged.TagOf(pcid));
     }
 
     /// <summary>Code was taken from this host page: stores to it must take the slow path from now on.</summary>

@@ -7,6 +7,7 @@ using Trapline.Cpu.Translator.Frontend;
 using Trapline.Cpu.Translator.Passes;
 using Trapline.Cpu.Translator.Runtime;
 using Trapline.Memory;
+using Trapline.X86;
 using Assembler = Trapline.Cpu.Translator.Emit.Assembler;
 
 namespace Trapline.Cpu.Translator;
@@ -24,6 +25,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     private readonly GuestMemory _memory;
     private readonly VcpuMmu _mmu;
     private readonly TranslatorOptions _options;
+    private readonly ModelFeatures _features;
     private readonly Addresses _addresses;
     private readonly ExecutableCode _code;
     private readonly Stubs _stubs;
@@ -38,14 +40,19 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     private readonly ulong[] _shadowRsp = new ulong[LowLayout.ShadowStacks];
     private readonly uint[] _shadowId = new uint[LowLayout.ShadowStacks];
     private int _context = -1;
+    private ulong _tag = ulong.MaxValue;
+
+    /// <summary>Linear pages that code was translated from: a flush of one makes return sites in it stale.</summary>
+    private readonly HashSet<ulong> _linearPages = [];
     private bool _spaceDirty = true;
     private byte* _page;
 
     /// <summary>Blocks of one instruction, for oracles: no code that follows may decide anything.</summary>
     private bool _alone;
 
-    public BlockTranslator(LowLayout low, GuestMemory memory, VcpuMmu mmu, TranslatorOptions options)
+    public BlockTranslator(LowLayout low, GuestMemory memory, VcpuMmu mmu, CpuModel model, TranslatorOptions options)
     {
+        _features = new ModelFeatures(model);
         _low = low;
         _memory = memory;
         _mmu = mmu;
@@ -80,14 +87,14 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     public bool TryTranslate(Block* block, bool safe, out nint entry, bool alone = false, bool exact = false)
     {
         entry = 0;
-        if (_code.IsFull || _scopes.Exhausted)
+        if (NeedsFlush)
             Flush();
         uint mode = block->Mode;
         if ((mode & BlockMode.SizeMask) != BlockMode.Code64 || BlockMode.Context(mode) == SoftTlb.Bypass || block->SecondOffset != Block.NoPage)
             return false;
         int within = (int)(block->Offset & 0xFFF);
         _page = _memory.BackingBase + (block->Offset & ~0xFFFul);
-        ModeRules rules = new(Supervisor: BlockMode.Context(mode) != SoftTlb.User, Vectors: (mode & BlockMode.NoVectors) == 0);
+        ModeRules rules = new(Supervisor: BlockMode.Context(mode) != SoftTlb.User, Vectors: (mode & BlockMode.NoVectors) == 0, _features);
         _reader.Read(_page + within, 4096 - within, block->Rip, alone ? 1 : GuestBlock.MaxInstructions, rules, _block);
         if (_block.Count == 0 || _block.Instructions[0].Treatment == Treatment.Interpret)
             return false;
@@ -111,6 +118,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
         if (!_pages.TryGetValue(page, out List<Translation>? list))
             _pages[page] = list = [];
         list.Add(translation);
+        _linearPages.Add(block->Rip >> 12);
         entry = translation.Entry;
         if (!safe)
         {
@@ -181,7 +189,10 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     }
 
     /// <summary>In rings below 3, links must outlive switches of address space: only global pages do.</summary>
-    private bool MayLink(ulong rip) => _context == SoftTlb.User || _mmu.IsGlobal(rip);
+    private bool MayLink(ulong rip) => _low.Frame->LinkId != LinkScopes.NoLinks && (_context == SoftTlb.User || _mmu.IsGlobal(rip));
+
+    /// <summary>The code cache or the link numbers are used up: <see cref="Flush"/> before running any block.</summary>
+    public bool NeedsFlush => _code.IsFull || _scopes.Exhausted;
 
     /// <summary>Lets indirect jumps find the block.</summary>
     /// <returns>False: it has no translation, or its page may not be linked.</returns>
@@ -227,7 +238,12 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
         Counters.Dropped++;
         _table.Remove((translation.Offset, translation.Rip, translation.Mode, translation.Safe));
         foreach (int number in translation.Incoming)
-            Unlink(ref Site((uint)number));
+        {
+            ref ExitSite site = ref Site((uint)number);
+            // A dropped block's entry was overwritten, perhaps with this very jump. What is left of it leads to an overwritten entry in turn.
+            if (!site.Owner!.Dropped)
+                Unlink(ref site);
+        }
         // Jump-cache entries still lead here: leave at once.
         _sites.Add(new ExitSite { Kind = ExitKind.Attention, Rip = translation.Rip });
         Assembler asm = At(translation.Entry);
@@ -268,12 +284,18 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
         _code.Clear();
         _scopes.Restart();
         for (uint slot = 0; slot < LowLayout.JumpEntries; slot++)
-            _low.JumpKeys[slot] = 0 - (ulong)(slot ^ 1); // belongs to another slot: nothing hits it
-        for (int context = 0; context < LowLayout.ShadowStacks; context++)
-            ResetShadow(context);
+            _low.JumpKeys[slot] = 0 - (ulong)slot; // of link number 0: nothing hits it
+        _linearPages.Clear();
+        ResetShadows();
         _context = -1;
         _spaceDirty = true;
         Counters.Flushes++;
+    }
+
+    private void ResetShadows()
+    {
+        for (int context = 0; context < LowLayout.ShadowStacks; context++)
+            ResetShadow(context);
     }
 
     private void ResetShadow(int context)
@@ -303,8 +325,15 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
             }
             uint id = _scopes.IdOf(context, _mmu.Tag);
             f->LinkId = id;
-            f->CodeKey = (ulong)id << 48;
-            if (_shadowId[context] != id)
+            f->CodeKey = id;
+            ulong tag = _mmu.Tag;
+            if (tag != _tag)
+            {
+                // Rings 0 to 2 keep their number, but the pages of their return sites may not be global.
+                _tag = tag;
+                ResetShadows();
+            }
+            if (_shadowId[context] != id || id == LinkScopes.NoLinks)
             {
                 // Return sites of another address space must not be taken for this one's.
                 _shadowId[context] = id;
@@ -338,11 +367,17 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
 
     public void SpaceChanged() => _spaceDirty = true;
 
-    public void PageFlushed(ulong linear, ulong tag) => _spaceDirty |= _scopes.PageFlushed(linear, tag);
+    public void PageFlushed(ulong linear, ulong tag)
+    {
+        _spaceDirty |= _scopes.PageFlushed(linear, tag);
+        if (_linearPages.Contains(linear >> 12))
+            ResetShadows();
+    }
 
     public void AllFlushed()
     {
         _scopes.AllFlushed();
+        ResetShadows();
         _spaceDirty = true;
     }
 

@@ -11,8 +11,11 @@ namespace Trapline.Cpu.Translator.CodeCache;
 /// </remarks>
 public sealed class LinkScopes
 {
-    /// <summary>16 bits of the jump cache's key.</summary>
+    /// <summary>Numbers differ in 16 bits, which the jump cache's keys rely on.</summary>
     private const uint Last = 0xFFFF;
+
+    /// <summary>When the numbers are used up: under it nothing is linked, until the code cache is emptied.</summary>
+    public const uint NoLinks = Last;
     private readonly Dictionary<ulong, uint> _users = [];
     private readonly uint[] _contexts = new uint[SoftTlb.Contexts];
     private readonly HashSet<(uint Id, ulong Page)> _pages = [];
@@ -25,6 +28,8 @@ public sealed class LinkScopes
     /// <param name="tag">The tagged TLB's tag of the current address space.</param>
     public uint IdOf(int context, ulong tag)
     {
+        if (_next >= Last)
+            return NoLinks;
         if (context != SoftTlb.User)
             return _contexts[context] != 0 ? _contexts[context] : _contexts[context] = _next++;
         if (!_users.TryGetValue(tag, out uint id))

@@ -27,12 +27,28 @@ public readonly unsafe ref struct OriginalBytes
     public int RmField => (ModRm & 7) | (IsVex ? (Vex1 & 0x20) == 0 ? 8 : 0 : (Rex & 1) << 3);
     public int VvvvField => ~(Vex2 >> 3) & 15;
 
+    /// <summary>
+    /// REX counts only right before the opcode, and of several the last (SDM Vol. 2, 2.2.1). Decoders accept the rest; this parser does not read it,
+    /// and what it misread would be emitted.
+    /// </summary>
+    public static bool IsOrderly(byte* start, int length)
+    {
+        int at = 0;
+        while (at < length && IsLegacyPrefix(start[at]))
+            at++;
+        if (at == length || (start[at] & 0xF0) != 0x40)
+            return true;
+        return ++at < length && (start[at] & 0xF0) != 0x40 && !IsLegacyPrefix(start[at]);
+    }
+
+    private static bool IsLegacyPrefix(byte value) => value is 0x66 or 0x67 or 0xF0 or 0xF2 or 0xF3 or 0x2E or 0x36 or 0x3E or 0x26 or 0x64 or 0x65;
+
     public OriginalBytes(byte* start, int length)
     {
         Start = start;
         Length = length;
         int at = 0;
-        while (start[at] is 0x66 or 0x67 or 0xF0 or 0xF2 or 0xF3 or 0x2E or 0x36 or 0x3E or 0x26 or 0x64 or 0x65)
+        while (IsLegacyPrefix(start[at]))
             at++;
         PrefixLength = at;
         if (start[at] == 0xC4)

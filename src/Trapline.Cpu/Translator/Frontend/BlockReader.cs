@@ -1,4 +1,5 @@
 using Iced.Intel;
+using Trapline.Cpu.Translator.Emit;
 
 namespace Trapline.Cpu.Translator.Frontend;
 
@@ -9,9 +10,9 @@ namespace Trapline.Cpu.Translator.Frontend;
 public sealed unsafe class BlockReader
 {
     private readonly PointerCodeReader _reader = new();
-    private readonly Decoder _decoder;
+    private readonly Iced.Intel.Decoder _decoder;
 
-    public BlockReader() => _decoder = Decoder.Create(64, _reader, DecoderOptions.None);
+    public BlockReader() => _decoder = Iced.Intel.Decoder.Create(64, _reader, DecoderOptions.None);
 
     /// <param name="code">The first byte; <paramref name="length"/> bytes remain in the page.</param>
     /// <param name="rules">What this mode leaves to the interpreter.</param>
@@ -37,7 +38,7 @@ public sealed unsafe class BlockReader
             }
             i.Facts = CodeFacts.Of(i.Iced);
             i.Offset = block.Bytes;
-            i.Treatment = rules.Judge(i);
+            i.Treatment = OriginalBytes.IsOrderly(code + i.Offset, i.Length) ? rules.Judge(i) : Treatment.Interpret;
             block.Count++;
             block.Bytes += i.Length;
             switch (i.Treatment)

@@ -7,7 +7,9 @@ namespace Trapline.Cpu.Translator.Frontend;
 /// <summary>What translation needs to know of one of Iced's instruction codes, worked out once for each code that is met.</summary>
 public sealed class CodeFacts
 {
-    private static readonly CodeFacts?[] Known = new CodeFacts?[Enum.GetValues<Code>().Length];
+    /// <summary>How many instruction codes there are.</summary>
+    public static readonly int Codes = Enum.GetValues<Code>().Length;
+    private static readonly CodeFacts?[] Known = new CodeFacts?[Codes];
     private static readonly InstructionInfoFactory Info = new();
 
     public Treatment Treatment { get; private init; }

@@ -6,12 +6,13 @@ namespace Trapline.Cpu.Translator.Frontend;
 /// <summary>Which instructions the current mode, or the choice of operands, leaves to the interpreter.</summary>
 /// <param name="Supervisor">Ring 0.</param>
 /// <param name="Vectors">SSE and AVX are enabled by CR0, CR4 and XCR0.</param>
-public readonly record struct ModeRules(bool Supervisor, bool Vectors)
+/// <param name="Model">What the guest's CPU model has.</param>
+public readonly record struct ModeRules(bool Supervisor, bool Vectors, ModelFeatures Model)
 {
     public Treatment Judge(in GuestInstruction i)
     {
         Treatment treatment = i.Facts.Treatment;
-        if (i.Facts.Vector && !Vectors)
+        if ((i.Facts.Vector && !Vectors) || (treatment != Treatment.Interpret && !Model.Has(i.Iced)))
             return Treatment.Interpret;
         if (treatment == Treatment.DisableInterrupts && !Supervisor)
             return Treatment.Interpret;

@@ -134,8 +134,9 @@ public static class StackWindows
         return false;
     }
 
+    /// <summary>Whatever is not known to be only read counts as written: an RSP that moved unnoticed would leave its window.</summary>
     private static bool WritesOperand(in GuestInstruction i, int operand) =>
-        (operand == i.Facts.RegOperand && CodeFacts.Writes(i.Facts.RegAccess))
-        || (operand == i.Facts.RmOperand && CodeFacts.Writes(i.Facts.RmAccess))
-        || i.Treatment is Treatment.LoadConstant or Treatment.ByteSwap or Treatment.ExchangeRax;
+        operand == i.Facts.RegOperand ? CodeFacts.Writes(i.Facts.RegAccess)
+        : operand == i.Facts.RmOperand ? CodeFacts.Writes(i.Facts.RmAccess)
+        : operand != i.Facts.VvvvOperand || CodeFacts.Writes(i.Facts.VvvvAccess);
 }

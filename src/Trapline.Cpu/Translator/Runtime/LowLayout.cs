@@ -41,6 +41,7 @@ public sealed unsafe class LowLayout : IDisposable
     public ulong* Tlb { get; }
 
     /// <summary>The jump cache: entry RIP &amp; 0xFFFF holds minus (RIP plus <see cref="TranslationFrame.CodeKey"/>), and the host address.</summary>
+    /// <remarks>An empty entry holds the key of number 0, which no address space has.</remarks>
     public ulong* JumpKeys { get; }
     public nint* JumpTargets { get; }
 

@@ -35,7 +35,10 @@ public unsafe struct TranslationFrame
     /// <summary>1: the guest's vector registers and MXCSR are in the host's.</summary>
     public uint VectorsLoaded;
 
-    /// <summary><see cref="LinkId"/> in the upper 16 bits: added to a RIP it gives the jump cache's key.</summary>
+    /// <summary>
+    /// <see cref="LinkId"/>: added to a RIP it gives the jump cache's key. A RIP and the entry that it selects agree in their low 16 bits, so keys of
+    /// different numbers always differ there, whatever the (perhaps not canonical) RIP: no address reaches another scope's code.
+    /// </summary>
     public ulong CodeKey;
 
     /// <summary>Address of a missed access, or target of an indirect jump that missed the jump cache.</summary>

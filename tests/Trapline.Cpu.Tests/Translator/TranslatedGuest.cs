@@ -1,0 +1,150 @@
+using Iced.Intel;
+using Trapline.Core;
+using Trapline.Cpu.Translator;
+using Trapline.Memory;
+using Trapline.X86;
+using static Iced.Intel.AssemblerRegisters;
+using Assembler = Iced.Intel.Assembler;
+
+namespace Trapline.Cpu.Tests.Translator;
+
+/// <summary>
+/// A vCPU in 64-bit mode with paging that runs whole programs by <see cref="SoftwareVcpu.Run"/>, as a machine would: the first 2 MiB map to
+/// themselves in 4 KiB pages. A program ends with <see cref="End"/>; a fault, having no IDT, ends it as a shutdown.
+/// </summary>
+internal sealed unsafe class TranslatedGuest : IDisposable
+{
+    public const ulong Code = 0x8000, Stack = 0x7F00, Data = 0x10000;
+    private const ulong Tables = 0x20000, UserWritable = 7, Global = 0x100;
+
+    private readonly Seam _seam = new();
+
+    public TranslatedGuest(bool translate = true, int ring = 3, bool global = true, CpuModel? model = null)
+    {
+        Memory = GuestMemory.Flat(4 << 20);
+        Cpu = new SoftwareVcpu(0, Memory, model ?? CpuModel.Max, _seam, _seam);
+        _seam.Owner = Cpu;
+        if (translate)
+            Assert.True(Cpu.EnableTranslator(new TranslatorOptions()), SoftwareVcpu.TranslatorObstacle);
+        BuildTables(Tables, global);
+        CpuState* s = Cpu.State;
+        s->Cr0 = Cr0.Pe | Cr0.Et | Cr0.Ne | Cr0.Pg | Cr0.Wp;
+        s->Cr4 = Cr4.OsFxsr | Cr4.OsXmmExcpt | Cr4.OsXsave | Cr4.Pae | Cr4.Pge;
+        s->Xcr0 = 7;
+        s->Mxcsr = 0x1F80;
+        s->Fcw = 0x37F;
+        s->Efer = Efer.Lme | Efer.Lma | Efer.Nxe | Efer.Sce;
+        s->Cr3 = Tables;
+        s->IdtrLimit = s->GdtrLimit = 0;
+        for (int i = 0; i < 6; i++)
+        {
+            SegmentRegister* segment = &s->Es + i;
+            segment->Limit = uint.MaxValue;
+            segment->Attributes = SegmentAttributes.Present | SegmentAttributes.NotSystem | SegmentAttributes.Writable | SegmentAttributes.Accessed
+                | SegmentAttributes.DplMask | (i == SegmentIndex.Cs ? SegmentAttributes.Long | SegmentAttributes.Code : 0);
+            SoftwareVcpu.SegmentLoaded(segment);
+        }
+        Ring(ring);
+        Cpu.Mmu.FlushAll();
+        s->Attention = 0;
+    }
+
+    public GuestMemory Memory { get; }
+    public SoftwareVcpu Cpu { get; }
+    public CpuState* State => Cpu.State;
+    public byte* At(ulong address) => Memory.BackingBase + address;
+
+    /// <summary>Called at an OUT to port 0x10, on the vCPU's thread.</summary>
+    public Action? AtOut { set => _seam.AtOut = value; }
+
+    public void Ring(int ring)
+    {
+        State->Cpl = ring;
+        Flags.Set(State, Rflags.Fixed | 3ul << 12); // IOPL 3
+        Cpu.ModeChanged();
+    }
+
+    /// <summary>The page-table entry of an address below 2 MiB, in the tables that begin at <paramref name="root"/>.</summary>
+    public ref ulong Entry(ulong address, ulong root = Tables) => ref ((ulong*)At(root + 0x3000))[address >> 12];
+
+    /// <summary>Identity tables of four pages.</summary>
+    public void BuildTables(ulong root, bool global)
+    {
+        *(ulong*)At(root) = (root + 0x1000) | UserWritable;
+        *(ulong*)At(root + 0x1000) = (root + 0x2000) | UserWritable;
+        *(ulong*)At(root + 0x2000) = (root + 0x3000) | UserWritable;
+        for (ulong page = 0; page < 512; page++)
+            Entry(page << 12, root) = page << 12 | UserWritable | (global ? Global : 0);
+    }
+
+    public static byte[] Assemble(Action<Assembler> program, ulong at = Code)
+    {
+        Assembler a = new(64);
+        program(a);
+        using MemoryStream stream = new();
+        a.Assemble(new StreamCodeWriter(stream), at);
+        return stream.ToArray();
+    }
+
+    public void Load(Action<Assembler> program, ulong at = Code) => Load(Assemble(program, at), at);
+
+    public void Load(ReadOnlySpan<byte> bytes, ulong at = Code) => Assert.True(Memory.TryWrite(new Gpa(at), bytes));
+
+    /// <summary>Ends the program: the run returns at the next instruction.</summary>
+    public static void End(Assembler a) => a.@out(0xF4, al);
+
+    /// <summary>Runs from <see cref="Code"/> until the program ends.</summary>
+    public StopReason Run(ulong at = Code)
+    {
+        State->Rip = at;
+        State->Gpr[4] = Stack;
+        return Cpu.Run();
+    }
+
+    /// <summary>Runs often enough that everything on the way is translated.</summary>
+    public void Warm(ulong at = Code)
+    {
+        for (int i = 0; i < 2 * TranslatorOptions.WarmAfter; i++)
+            Assert.Equal(StopReason.Kicked, Run(at));
+    }
+
+    public void Dispose()
+    {
+        Cpu.Dispose();
+        Memory.Dispose();
+    }
+
+    private sealed class Seam : IIoSeam, IInterruptSource
+    {
+        public SoftwareVcpu? Owner { get; set; }
+        public Action? AtOut { get; set; }
+
+        public uint PortIn(int vcpu, ushort port, int size) => uint.MaxValue;
+
+        public void PortOut(int vcpu, ushort port, int size, uint value)
+        {
+            if (port == 0x10)
+                AtOut?.Invoke();
+            else
+                Owner!.Kick();
+        }
+
+        public ulong MmioRead(int vcpu, Gpa address, int size) => ulong.MaxValue;
+        public void MmioWrite(int vcpu, Gpa address, int size, ulong value) { }
+        public bool ReadMsr(int vcpu, uint index, out ulong value) { value = 0; return false; }
+        public bool WriteMsr(int vcpu, uint index, ulong value) => false;
+        public byte ReadCr8(int vcpu) => 0;
+        public void WriteCr8(int vcpu, byte value) { }
+        public bool Hypercall(int vcpu, Span<ulong> registers) => false;
+        public ulong TimeStampCounter => 0;
+        public bool Pending => false;
+        public int Acknowledge() => -1;
+    }
+}
+
+/// <summary>A fact about emitted code, for hosts that can run it.</summary>
+[AttributeUsage(AttributeTargets.Method)]
+internal sealed class TranslatorFactAttribute : FactAttribute
+{
+    public TranslatorFactAttribute() => Skip = SoftwareVcpu.TranslatorObstacle;
+}
