@@ -17,6 +17,7 @@ internal sealed record BenchOptions
           --no-qemu         leave QEMU out
           --no-native       leave the host itself out
           --timeout SECONDS end a guest that takes longer [default: 3600]
+          --image FILE      write the guest's initramfs there and stop, to run it by hand
           --list            list the workloads
 
         """;
@@ -28,6 +29,7 @@ internal sealed record BenchOptions
     public string? Engine { get; private init; }
     public bool Qemu { get; private init; } = true;
     public bool Native { get; private init; } = true;
+    public string? Image { get; private init; }
     public TimeSpan Timeout { get; private init; } = TimeSpan.FromHours(1);
 
     public bool Wants(string name) => (Only.Length == 0 || Only.Any(o => Matches(o, name))) && !Skip.Any(s => Matches(s, name));
@@ -51,6 +53,7 @@ internal sealed record BenchOptions
                 "--scale" => options with { Scale = Number(name, Value()) },
                 "--engine" => options with { Engine = Value() },
                 "--timeout" => options with { Timeout = TimeSpan.FromSeconds(Number(name, Value())) },
+                "--image" => options with { Image = Value() },
                 "--no-qemu" => options with { Qemu = false },
                 "--no-native" => options with { Native = false },
                 _ => throw new BadInputException($"unknown option '{name}': see ./dev bench cpu --help"),

@@ -41,6 +41,12 @@ static async Task<int> RunAsync(string[] args)
     string script = BenchImage.Script(workloads, options.Scale);
     string full = scratch.At("full.cpio"), small = scratch.At("small.cpio"), folder = scratch.At("root");
     BenchImage.WriteSmall(small, images);
+    if (options.Image is { } image)
+    {
+        BenchImage.WriteFull(image, images, root, script, options.Scale);
+        Say($"wrote {image}; its kernel is {images.KernelPath}");
+        return 0;
+    }
     BenchImage.WriteFull(full, images, root, script, options.Scale);
 
     // The launcher builds what has changed: not a part of any figure.

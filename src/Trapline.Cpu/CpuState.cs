@@ -47,6 +47,9 @@ public unsafe struct CpuState
     /// <summary>Non-zero: leave the block chain and look at <see cref="Attention"/>'s bits. Set from any thread.</summary>
     public int Attention;
 
+    /// <summary>Non-zero: an interrupt was seen waiting while IF, or a shadow, held it off: whoever opens the gate must ask for attention.</summary>
+    public int HeldInterrupt;
+
     /// <summary>0 to 3.</summary>
     public int Cpl;
 

@@ -168,6 +168,7 @@ public sealed unsafe partial class SoftwareVcpu
         if (single == null)
             return null;
         Op* op = Block.Ops(single);
+        _translator!.CountInterpreted(op->Code);
         int status = op->Run(this, s, op);
         if (status == Status.Next)
             status = op[1].Run(this, s, op + 1);

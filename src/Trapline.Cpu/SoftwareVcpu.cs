@@ -83,6 +83,8 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
     public EngineCounters Counters => new(
         State->Instructions, Mmu.SecondLevelHits, Mmu.PageWalks, _pageFaults, _exceptions, _interruptsDelivered, _blocks.Decoded, _blocks.Invalidated);
 
+    public IReadOnlyList<(string Name, long Value)> Details => _translator?.Describe() ?? [];
+
     public void Kick() => Request(AttentionKick);
 
     public void InterruptPending() => Request(AttentionInterrupt);
@@ -105,6 +107,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
     /// <summary>IF, TPR or a shadow changed so that a held-off interrupt may be deliverable now. The handler must end its block.</summary>
     internal void InterruptsMayBeDeliverable()
     {
+        State->HeldInterrupt = 0;
         if (_interrupts.Pending)
             Request(AttentionInterrupt);
         if (State->NmiPending != 0)
@@ -355,6 +358,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         {
             Interlocked.And(ref s->Attention, ~AttentionNmi);
             s->NmiPending = 1;
+            s->HeldInterrupt = 1;
         }
         if (s->NmiPending != 0 && s->NmiBlocked == 0 && s->MovSsShadow == 0 && s->StiShadow == 0)
         {
@@ -368,6 +372,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
             // Cleared first, looked at second: a request that comes in between is seen again.
             Interlocked.And(ref s->Attention, ~AttentionInterrupt);
             bool open = (s->RFlags & Rflags.If) != 0 && s->StiShadow == 0 && s->MovSsShadow == 0;
+            s->HeldInterrupt = open ? 0 : 1;
             if (open && _interrupts.Pending)
             {
                 int vector = _interrupts.Acknowledge();

@@ -50,4 +50,7 @@ public interface IVcpuEngine : Core.IVcpuSignals, IDisposable
     void Reset();
 
     EngineCounters Counters { get; }
+
+    /// <summary>Counters of this engine's own kind, by name, for people to read.</summary>
+    IReadOnlyList<(string Name, long Value)> Details => [];
 }

@@ -20,6 +20,8 @@ internal static class StatisticsReport
             long misses = c.TlbHitsSecondLevel + c.PageWalks;
             WriteLine(writer, $"vcpu {vcpu.Index}: tlb {misses} first-level misses, {c.TlbHitsSecondLevel} second-level hits, {c.PageWalks} page walks, {c.PageFaults} page faults");
             WriteLine(writer, $"vcpu {vcpu.Index}: {c.Exceptions} exceptions, {c.Interrupts} interrupts, {c.BlocksDecoded} blocks decoded, {c.CodeInvalidations} invalidated");
+            foreach ((string name, long value) in vcpu.Details)
+                WriteLine(writer, $"  {value,12}  {name}");
         }
         WriteLine(writer, $"exits {statistics.Exits.Sum(e => e.Count)} in {statistics.Exits.Sum(e => e.Time.TotalMilliseconds):F1} ms");
         foreach (ExitStatistics exit in statistics.Exits.Take(ExitLines))

@@ -71,6 +71,19 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
 
     public ulong CodeBytes => _code.Used;
 
+    private readonly long[] _interpreted = new long[Enum.GetValues<Code>().Length];
+
+    /// <summary>Translated code left for the interpreter at an instruction of this code of Iced's.</summary>
+    public void CountInterpreted(ushort code) => _interpreted[code]++;
+
+    /// <summary>The counters by name, and the instructions that most often left for the interpreter.</summary>
+    public IReadOnlyList<(string Name, long Value)> Describe()
+    {
+        List<(string, long)> lines = [.. Counters.ByName(), ("bytes of translated code", (long)CodeBytes)];
+        lines.AddRange(_interpreted.Select((count, code) => ($"interpreted: {(Code)code}", count)).Where(l => l.Item2 > 0).OrderByDescending(l => l.Item2).Take(16));
+        return lines;
+    }
+
     public ref ExitSite Site(uint number) => ref System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_sites)[(int)number];
 
     /// <summary>Runs from a host address until something needs managed code. Returns the exit site's number.</summary>
@@ -96,7 +109,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
         _page = _memory.BackingBase + (block->Offset & ~0xFFFul);
         ModeRules rules = new(Supervisor: BlockMode.Context(mode) != SoftTlb.User, Vectors: (mode & BlockMode.NoVectors) == 0, _features);
         _reader.Read(_page + within, 4096 - within, block->Rip, alone ? 1 : GuestBlock.MaxInstructions, rules, _block);
-        if (_block.Count == 0 || _block.Instructions[0].Treatment == Treatment.Interpret)
+        if (_block.Count == 0 || (alone && _block.Instructions[0].Treatment == Treatment.Interpret))
             return false;
         Translation translation = new() { Offset = block->Offset, Rip = block->Rip, Mode = mode, Safe = safe };
         _looked.Clear();

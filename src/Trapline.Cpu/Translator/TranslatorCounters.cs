@@ -1,6 +1,6 @@
 namespace Trapline.Cpu.Translator;
 
-/// <summary>What the translator did so far.</summary>
+/// <summary>What the translator did so far: blocks, links, and each reason for leaving translated code.</summary>
 public struct TranslatorCounters
 {
     public long Translated;
@@ -14,6 +14,23 @@ public struct TranslatorCounters
     public long WindowStraddles;
     public long LinkExits;
     public long JumpMisses;
-    public long Interpreted;
     public long AttentionExits;
+    public long Interpreted;
+
+    public readonly IEnumerable<(string Name, long Value)> ByName() =>
+    [
+        ("blocks translated", Translated),
+        ("guest instructions translated", GuestInstructions),
+        ("links made", Linked),
+        ("translations dropped", Dropped),
+        ("code cache flushes", Flushes),
+        ("exits: read missed the soft TLB", ReadMisses),
+        ("exits: write missed the soft TLB", WriteMisses),
+        ("exits: stack window", WindowMisses),
+        ("exits: stack frame across two pages", WindowStraddles),
+        ("exits: direct jump not linked", LinkExits),
+        ("exits: indirect jump not cached", JumpMisses),
+        ("exits: attention", AttentionExits),
+        ("exits: one instruction interpreted", Interpreted),
+    ];
 }

@@ -11,7 +11,8 @@ public sealed record MachineStatistics(
 
 /// <param name="Halted">Time spent waiting in HLT.</param>
 /// <param name="Halts">How often the vCPU went to wait.</param>
-public sealed record VcpuStatistics(int Index, EngineCounters Counters, TimeSpan Halted, long Halts);
+public sealed record VcpuStatistics(
+    int Index, EngineCounters Counters, IReadOnlyList<(string Name, long Value)> Details, TimeSpan Halted, long Halts);
 
 /// <summary>What kind of access left the engine.</summary>
 public enum ExitKind

@@ -97,6 +97,32 @@ public sealed unsafe partial class BlockEmitter
         _asm.PatchHere(skip);
     }
 
+    /// <summary>JRCXZ; LOOP without its effect on flags, which it has none.</summary>
+    private void EmitCountJump(in GuestInstruction i)
+    {
+        ulong target = i.Iced.NearBranchTarget;
+        bool loop = i.Iced.Mnemonic == Mnemonic.Loop;
+        if (loop)
+            _asm.Lea(HostRegister.GuestRcx, HostAddress.At(HostRegister.GuestRcx, -1));
+        _asm.Move(HostRegister.Rcx, HostRegister.GuestRcx);
+        nint zero = _asm.JumpIfRcxZero();
+        nint other = 0;
+        if (!loop)
+        {
+            other = _asm.Jump();
+            _asm.PatchShortHere(zero);
+            EmitJumpTo(target, target <= i.Rip);
+            _asm.PatchHere(other);
+            return;
+        }
+        nint taken = _asm.Jump();
+        _asm.PatchShortHere(zero);
+        other = _asm.Jump();
+        _asm.PatchHere(taken);
+        EmitJumpTo(target, target <= i.Rip);
+        _asm.PatchHere(other);
+    }
+
     /// <summary>Makes the displacement at <paramref name="place"/> a link, which leads out until it is linked.</summary>
     private void EmitNearLink(nint place, ulong target)
     {

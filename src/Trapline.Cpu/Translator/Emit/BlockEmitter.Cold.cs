@@ -1,3 +1,4 @@
+using Trapline.Cpu.Mmu;
 using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Cpu.Translator.Runtime;
 
@@ -32,6 +33,8 @@ internal struct ColdPath
     /// <summary>For memory: the tag array whose entry must be added to r14 to give the address again; 0 if r14 is the address.</summary>
     public int Tags;
     public int Low;
+    public int Span;
+    public bool Write;
     public ulong Target;
 }
 
@@ -50,10 +53,7 @@ public sealed unsafe partial class BlockEmitter
                 Leave(path.Site);
                 break;
             case ColdKind.WindowMiss:
-                RestoreFlags(path.Saved);
-                _asm.Lea(HostRegister.Scratch, HostAddress.At(HostRegister.GuestRsp, path.Low));
-                _asm.Store(addresses.ExitAddress, HostRegister.Scratch);
-                Leave(path.Site);
+                EmitWindowMiss(path);
                 break;
             case ColdKind.LoadVectors:
                 RestoreFlags(path.Saved);
@@ -77,6 +77,33 @@ public sealed unsafe partial class BlockEmitter
                 Leave(path.Site);
                 break;
         }
+    }
+
+    /// <summary>The stack moved to another page: if the soft TLB knows it, move the window there; else leave.</summary>
+    private void EmitWindowMiss(in ColdPath path)
+    {
+        int tags = addresses.TlbTags(_context, path.Write);
+        HostAddress tag = new(HostRegister.None, HostRegister.Rcx, 3, tags);
+        _asm.Lea(HostRegister.Scratch, HostAddress.At(HostRegister.GuestRsp, path.Low));
+        _asm.RotateRight32(HostRegister.Rcx, HostRegister.Scratch, 12);
+        _asm.AluImmediate(Alu.And, HostRegister.Rcx, (int)SoftTlb.IndexMask, wide: false);
+        _asm.AluMemory(Alu.Sub, HostRegister.Scratch, tag);
+        _asm.AluImmediate(Alu.Cmp, HostRegister.Scratch, 4096 - path.Span);
+        nint unknown = _asm.Jump(Condition.Above);
+        _asm.Load(HostRegister.Window, tag with { Disp = tags + SoftTlb.Entries * 8 });
+        _asm.Store(addresses.WindowDelta, HostRegister.Window);
+        _asm.Load(HostRegister.Rcx, tag);
+        _asm.Store(addresses.WindowReads, HostRegister.Rcx);
+        if (!path.Write)
+            _asm.Constant(HostRegister.Rcx, TranslationFrame.NoPage);
+        _asm.Store(addresses.WindowWrites, HostRegister.Rcx);
+        RestoreFlags(path.Saved);
+        _asm.Jump(path.Back);
+        _asm.PatchHere(unknown);
+        RestoreFlags(path.Saved);
+        _asm.Lea(HostRegister.Scratch, HostAddress.At(HostRegister.GuestRsp, path.Low));
+        _asm.Store(addresses.ExitAddress, HostRegister.Scratch);
+        Leave(path.Site);
     }
 
     private void Leave(int site)

@@ -158,7 +158,7 @@ public sealed unsafe partial class BlockEmitter
     private HostAddress MemoryOperand(in GuestInstruction i, bool write)
     {
         int size = i.Iced.MemorySize.GetSize();
-        bool stack = i.InWindow && i.Treatment is Treatment.Reencode or Treatment.ShiftByCl && i.InWindow;
+        bool stack = i.InWindow && i.Treatment is Treatment.Reencode or Treatment.WithRcx && i.InWindow;
         return stack ? WindowOperand(i, size) : Probe(i, size, write);
     }
 
@@ -180,6 +180,6 @@ public sealed unsafe partial class BlockEmitter
             Span = i.WindowHigh - i.WindowLow,
             Size = (byte)(i.WindowWrites ? 1 : 0),
         });
-        _cold.Add(new ColdPath { Kind = ColdKind.WindowMiss, From = from, Saved = save, Site = site, Low = i.WindowLow });
+        _cold.Add(new ColdPath { Kind = ColdKind.WindowMiss, From = from, Saved = save, Site = site, Low = i.WindowLow, Span = i.WindowHigh - i.WindowLow, Write = i.WindowWrites, Back = _asm.Here });
     }
 }

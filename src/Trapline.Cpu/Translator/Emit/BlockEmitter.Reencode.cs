@@ -23,8 +23,8 @@ public sealed unsafe partial class BlockEmitter
             bool highByte = UsesHighByte(i);
             bool needsScratch = InMemory(facts.RegIsGeneral, original.RegField, i, facts.RegOperand)
                 || InMemory(facts.VvvvIsGeneral, original.IsVex ? original.VvvvField : 0, i, facts.VvvvOperand)
-                || i.Treatment == Treatment.ShiftByCl;
-            if (i.Treatment == Treatment.ShiftByCl)
+                || i.Treatment == Treatment.WithRcx;
+            if (i.Treatment == Treatment.WithRcx)
             {
                 if (operand.Index == HostRegister.Rcx || operand.Base == HostRegister.Rcx)
                 {
@@ -46,7 +46,7 @@ public sealed unsafe partial class BlockEmitter
             {
                 if (CodeFacts.Writes(facts.RmAccess) || IsBitTest(i))
                 {
-                    rmScratch = i.Treatment == Treatment.ShiftByCl ? HostRegister.Scratch : HostRegister.Rcx;
+                    rmScratch = i.Treatment == Treatment.WithRcx ? HostRegister.Scratch : HostRegister.Rcx;
                     _asm.Load(rmScratch, addresses.Gpr(rm));
                     home = rmScratch;
                 }
@@ -58,8 +58,8 @@ public sealed unsafe partial class BlockEmitter
             }
             rm = home == HostRegister.None ? rm : home;
         }
-        if (i.Treatment == Treatment.ShiftByCl)
-            _asm.Move32(HostRegister.Rcx, HostRegister.GuestRcx);
+        if (i.Treatment == Treatment.WithRcx)
+            _asm.Move(HostRegister.Rcx, HostRegister.GuestRcx);
         int reg = original.RegField, regScratch = HostRegister.None;
         if (facts.RegOperand >= 0 && facts.RegIsGeneral && !IsHighByte(i, facts.RegOperand))
         {

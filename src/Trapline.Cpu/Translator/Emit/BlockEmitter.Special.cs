@@ -155,4 +155,29 @@ public sealed unsafe partial class BlockEmitter
         _asm.Byte(unchecked((byte)~(Rflags.If >> 8)));
         RestoreFlags(save);
     }
+
+    /// <summary>
+    /// STI. If an interrupt has been held off the interpreter does it, and the interrupt comes after the next instruction; else only one yet to
+    /// come can, at the next place that looks, which is never before the next instruction's end.
+    /// </summary>
+    private void EmitEnableInterrupts(in GuestInstruction i)
+    {
+        bool save = !i.FlagsDeadBefore;
+        int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip });
+        SaveFlags(save);
+        _asm.AluMemoryImmediate(Alu.Cmp, addresses.HeldInterrupt, 0, wide: false);
+        AddExit(Condition.NotEqual, site, save);
+        _asm.OpMemory(false, 0x80, (int)Alu.Or, addresses.RFlags with { Disp = addresses.RFlags.Disp + 1 });
+        _asm.Byte((byte)(Rflags.If >> 8));
+        RestoreFlags(save);
+    }
+
+    private void EmitSwapGs()
+    {
+        _asm.Load(HostRegister.Rcx, addresses.SegmentBase(SegmentIndex.Gs));
+        _asm.Load(HostRegister.Scratch, addresses.KernelGsBase);
+        _asm.Store(addresses.KernelGsBase, HostRegister.Rcx);
+        _asm.Store(addresses.SegmentBase(SegmentIndex.Gs), HostRegister.Scratch);
+        _asm.Store(addresses.GsBase, HostRegister.Scratch);
+    }
 }

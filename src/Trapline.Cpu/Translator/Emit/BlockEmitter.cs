@@ -74,7 +74,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
                 _asm.Bytes(_code + i.Offset, i.Length);
                 return true;
             case Treatment.Reencode:
-            case Treatment.ShiftByCl:
+            case Treatment.WithRcx:
                 EmitReencoded(i);
                 return true;
             case Treatment.LoadConstant:
@@ -106,6 +106,15 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
                 return true;
             case Treatment.DisableInterrupts:
                 EmitDisableInterrupts(i);
+                return true;
+            case Treatment.EnableInterrupts:
+                EmitEnableInterrupts(i);
+                return true;
+            case Treatment.SwapGs:
+                EmitSwapGs();
+                return true;
+            case Treatment.CountJump:
+                EmitCountJump(i);
                 return true;
             case Treatment.Call:
                 EmitGuestCall(i);

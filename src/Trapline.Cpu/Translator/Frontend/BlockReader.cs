@@ -45,7 +45,7 @@ public sealed unsafe class BlockReader
             {
                 case Treatment.Interpret or Treatment.Call or Treatment.Return or Treatment.Jump:
                     return;
-                case Treatment.ConditionalJump when i.Iced.NearBranchTarget <= i.Rip:
+                case Treatment.ConditionalJump or Treatment.CountJump when i.Iced.NearBranchTarget <= i.Rip:
                     return;
             }
         }
@@ -67,7 +67,7 @@ public sealed unsafe class BlockReader
             looked += instruction.Length;
             live |= facts.FlagsRead & undecided;
             undecided &= ~facts.FlagsRead;
-            if (facts.Treatment is Treatment.Interpret or Treatment.Call or Treatment.Return or Treatment.Jump or Treatment.ConditionalJump or Treatment.PushFlags)
+            if (facts.Treatment is Treatment.Interpret or Treatment.Call or Treatment.Return or Treatment.Jump or Treatment.ConditionalJump or Treatment.CountJump or Treatment.PushFlags)
                 break;
             undecided &= ~facts.FlagsKilled;
         }

@@ -54,7 +54,7 @@ public sealed class CodeFacts
         lock (Info)
             info = Info.GetInfo(instruction);
         int reg = -1, rm = -1, vvvv = -1;
-        bool vector = false, strange = false, byCl = false;
+        bool vector = instruction.Mnemonic is Mnemonic.Vzeroupper or Mnemonic.Vzeroall, strange = false, byCl = false;
         for (int i = 0; i < code.OpCount; i++)
         {
             string kind = code.GetOpKind(i).ToString();
@@ -94,7 +94,7 @@ public sealed class CodeFacts
             RmAccess = rm >= 0 ? info.GetOpAccess(rm) : OpAccess.None,
             VvvvAccess = vvvv >= 0 ? info.GetOpAccess(vvvv) : OpAccess.None,
             Vector = vector,
-            Aligned = vector && NeedsAlignment(instruction),
+            Aligned = (vector && NeedsAlignment(instruction)) || instruction.Mnemonic == Mnemonic.Cmpxchg16b,
             FlagsRead = instruction.RflagsRead & Arithmetic,
             FlagsKilled = killed,
         };
@@ -109,6 +109,8 @@ public sealed class CodeFacts
     private static Treatment Treat(in Instruction instruction, bool vector, bool byCl, bool modRm)
     {
         Mnemonic mnemonic = instruction.Mnemonic;
+        if (vector && mnemonic is Mnemonic.Vzeroupper or Mnemonic.Vzeroall)
+            return Treatment.Verbatim;
         if (vector)
             return VectorExceptions.Contains(mnemonic) ? Treatment.Interpret : modRm ? Treatment.Reencode : Treatment.Interpret;
         if (Specials.TryGetValue(mnemonic, out Treatment special))
@@ -120,6 +122,7 @@ public sealed class CodeFacts
                 Treatment.Return when instruction.Code is not (Code.Retnq or Code.Retnq_imm16) => Treatment.Interpret,
                 Treatment.Leave when instruction.Code != Code.Leaveq => Treatment.Interpret,
                 Treatment.PushFlags when instruction.Code != Code.Pushfq => Treatment.Interpret,
+                Treatment.CountJump when instruction.Code is not (Code.Jrcxz_rel8_64 or Code.Loop_rel8_64_RCX) => Treatment.Interpret,
                 _ => special,
             };
         if (instruction.IsJccShortOrNear)
@@ -137,7 +140,7 @@ public sealed class CodeFacts
             return Treatment.Verbatim;
         if (!Scalars.Contains(mnemonic))
             return Treatment.Interpret;
-        return byCl ? Treatment.ShiftByCl : modRm ? Treatment.Reencode : Treatment.Verbatim;
+        return byCl ? Treatment.WithRcx : modRm ? Treatment.Reencode : Treatment.Verbatim;
     }
 
     private static Treatment StackOperation(in Instruction instruction, Treatment treatment) => instruction.Code switch
@@ -170,6 +173,12 @@ public sealed class CodeFacts
         [Mnemonic.Ret] = Treatment.Return,
         [Mnemonic.Jmp] = Treatment.Jump,
         [Mnemonic.Cli] = Treatment.DisableInterrupts,
+        [Mnemonic.Sti] = Treatment.EnableInterrupts,
+        [Mnemonic.Swapgs] = Treatment.SwapGs,
+        [Mnemonic.Jrcxz] = Treatment.CountJump,
+        [Mnemonic.Loop] = Treatment.CountJump,
+        [Mnemonic.Cmpxchg16b] = Treatment.WithRcx,
+        [Mnemonic.Cmpxchg8b] = Treatment.WithRcx,
         [Mnemonic.Pushfq] = Treatment.PushFlags,
         [Mnemonic.Nop] = Treatment.Nothing,
         [Mnemonic.Endbr64] = Treatment.Nothing,
@@ -194,7 +203,7 @@ public sealed class CodeFacts
         Mnemonic.Bt, Mnemonic.Bts, Mnemonic.Btr, Mnemonic.Btc, Mnemonic.Bsf, Mnemonic.Bsr, Mnemonic.Lzcnt, Mnemonic.Tzcnt, Mnemonic.Popcnt,
         Mnemonic.Xchg, Mnemonic.Cmpxchg, Mnemonic.Xadd, Mnemonic.Movbe, Mnemonic.Andn, Mnemonic.Bextr, Mnemonic.Blsi, Mnemonic.Blsr, Mnemonic.Blsmsk,
         Mnemonic.Bzhi, Mnemonic.Pdep, Mnemonic.Pext, Mnemonic.Rorx, Mnemonic.Sarx, Mnemonic.Shlx, Mnemonic.Shrx, Mnemonic.Adcx, Mnemonic.Adox,
-        Mnemonic.Crc32, Mnemonic.Movnti,
+        Mnemonic.Crc32, Mnemonic.Movnti, Mnemonic.Mulx,
         Mnemonic.Seta, Mnemonic.Setae, Mnemonic.Setb, Mnemonic.Setbe, Mnemonic.Sete, Mnemonic.Setg, Mnemonic.Setge, Mnemonic.Setl, Mnemonic.Setle,
         Mnemonic.Setne, Mnemonic.Setno, Mnemonic.Setnp, Mnemonic.Setns, Mnemonic.Seto, Mnemonic.Setp, Mnemonic.Sets,
         Mnemonic.Cmova, Mnemonic.Cmovae, Mnemonic.Cmovb, Mnemonic.Cmovbe, Mnemonic.Cmove, Mnemonic.Cmovg, Mnemonic.Cmovge, Mnemonic.Cmovl,

@@ -14,13 +14,13 @@ public readonly record struct ModeRules(bool Supervisor, bool Vectors, ModelFeat
         Treatment treatment = i.Facts.Treatment;
         if ((i.Facts.Vector && !Vectors) || (treatment != Treatment.Interpret && !Model.Has(i.Iced)))
             return Treatment.Interpret;
-        if (treatment == Treatment.DisableInterrupts && !Supervisor)
+        if (treatment is Treatment.DisableInterrupts or Treatment.EnableInterrupts or Treatment.SwapGs && !Supervisor)
             return Treatment.Interpret;
         if (i.Iced.Op0Kind == OpKind.NearBranch64 && (long)(i.Iced.NearBranchTarget << 16) >> 16 != (long)i.Iced.NearBranchTarget)
             return Treatment.Interpret; // #GP belongs to the jump, not to its target
         return treatment switch
         {
-            Treatment.Reencode or Treatment.ShiftByCl or Treatment.LoadAddress or Treatment.Divide or Treatment.Push or Treatment.Jump or Treatment.Call
+            Treatment.Reencode or Treatment.WithRcx or Treatment.LoadAddress or Treatment.Divide or Treatment.Push or Treatment.Jump or Treatment.Call
                 => OperandsFit(i) ? treatment : Treatment.Interpret,
             Treatment.ByteSwap when i.Iced.Op0Register.IsGPR16() => Treatment.Interpret,
             _ => treatment,
@@ -44,16 +44,16 @@ public readonly record struct ModeRules(bool Supervisor, bool Vectors, ModelFeat
                 return false;
             int home = HostRegister.Of(register.GetFullRegister().GetNumber());
             needsRex |= home > 7 && register is not (Register.AH or Register.BH or Register.DH);
-            if (home == HostRegister.None && !(i.Treatment == Treatment.ShiftByCl && register == Register.CL))
+            if (home == HostRegister.None && !(i.Treatment == Treatment.WithRcx && register == Register.CL))
                 inMemory++;
         }
-        if (inMemory == 2 && instruction.Mnemonic is Mnemonic.Xadd or Mnemonic.Xchg or Mnemonic.Cmpxchg && instruction.Op0Register == instruction.Op1Register)
+        if (inMemory >= 2 && instruction.Mnemonic is Mnemonic.Xadd or Mnemonic.Xchg or Mnemonic.Cmpxchg or Mnemonic.Mulx && instruction.Op0Register == instruction.Op1Register)
             return false; // both operands are written: two copies of one register
         if (highByte && (needsRex || inMemory != 0))
             return false;
         if (i.Facts.Treatment == Treatment.Divide && (i.Iced.Op0Kind == OpKind.Register ? i.Iced.Op0Register.GetSize() : i.Iced.MemorySize.GetSize()) < 4)
             return false;
-        if (i.Facts.Treatment == Treatment.ShiftByCl && i.Facts.RegOperand >= 0 && inMemory != 0)
+        if (i.Facts.Treatment == Treatment.WithRcx && i.Facts.RegOperand >= 0 && inMemory != 0)
             return false;
         if (!memory)
             return inMemory <= 3;

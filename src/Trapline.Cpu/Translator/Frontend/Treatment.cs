@@ -9,8 +9,8 @@ public enum Treatment : byte
     Verbatim,
     /// <summary>Re-emitted with mapped registers and a checked memory operand.</summary>
     Reencode,
-    /// <summary>As <see cref="Reencode"/>, with a shift count in CL.</summary>
-    ShiftByCl,
+    /// <summary>As <see cref="Reencode"/>, with guest RCX as an implicit operand: shifts by CL, CMPXCHG16B.</summary>
+    WithRcx,
     /// <summary>No effect.</summary>
     Nothing,
     LoadConstant,
@@ -26,5 +26,9 @@ public enum Treatment : byte
     Jump,
     ConditionalJump,
     DisableInterrupts,
+    EnableInterrupts,
+    SwapGs,
+    /// <summary>JRCXZ and LOOP.</summary>
+    CountJump,
     PushFlags,
 }

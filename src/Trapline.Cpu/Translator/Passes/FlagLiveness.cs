@@ -25,7 +25,7 @@ public static class FlagLiveness
                     live = CodeFacts.Arithmetic; // its state must be exact
                     i.LiveAfter = live;
                     break;
-                case Treatment.ConditionalJump:
+                case Treatment.ConditionalJump or Treatment.CountJump:
                     live |= liveAt(i.Iced.NearBranchTarget);
                     i.LiveAfter = live;
                     live |= i.Facts.FlagsRead;

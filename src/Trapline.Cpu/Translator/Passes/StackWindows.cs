@@ -79,7 +79,7 @@ public static class StackWindows
                 return true;
             case Treatment.Pop or Treatment.Return:
                 return true;
-            case Treatment.Reencode or Treatment.ShiftByCl:
+            case Treatment.Reencode or Treatment.WithRcx:
                 break;
             default:
                 return false;
@@ -115,7 +115,7 @@ public static class StackWindows
                     return i.Iced.Op0Register == Register.ESP;
                 by = (int)i.Iced.MemoryDisplacement64;
                 return i.Iced.MemoryBase != Register.RSP || i.Iced.MemoryIndex != Register.None || Math.Abs((long)i.Iced.MemoryDisplacement64) > 65536;
-            case Treatment.Reencode or Treatment.ShiftByCl or Treatment.LoadConstant or Treatment.ByteSwap or Treatment.ExchangeRax:
+            case Treatment.Reencode or Treatment.WithRcx or Treatment.LoadConstant or Treatment.ByteSwap or Treatment.ExchangeRax:
                 break;
             default:
                 return false;

@@ -32,6 +32,9 @@ public sealed unsafe class Addresses
         LastReturn = At(&f->LastReturn);
         Attention = At(&_s->Attention);
         RFlags = At(&_s->RFlags);
+        HeldInterrupt = At(&_s->HeldInterrupt);
+        GsBase = At(&_s->Gs.Base);
+        KernelGsBase = At(&_s->KernelGsBase);
         Mxcsr = At(&_s->Mxcsr);
         Instructions = At(&_s->Instructions);
     }
@@ -53,6 +56,9 @@ public sealed unsafe class Addresses
     public HostAddress LastReturn { get; }
     public HostAddress Attention { get; }
     public HostAddress RFlags { get; }
+    public HostAddress HeldInterrupt { get; }
+    public HostAddress GsBase { get; }
+    public HostAddress KernelGsBase { get; }
     public HostAddress Mxcsr { get; }
     public HostAddress Instructions { get; }
 
