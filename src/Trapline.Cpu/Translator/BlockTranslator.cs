@@ -121,7 +121,6 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
             FlagLiveness.KeepAll(_block);
         if (!safe)
             StackWindows.Run(_block);
-        translation.LiveIn = _block.Instructions[0].LiveBefore;
         Assembler asm = _emitter.Emit(_block, _page + within, BlockMode.Context(mode), _options.Count, translation, _code.Begin());
         _code.Commit(asm);
         translation.Ranges.Add((within, _block.Bytes));
@@ -190,10 +189,8 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
                 site.Relinks++;
                 if (site.Form == LinkForm.FarJump)
                     BlockEmitter.WriteFarJump(ref asm, _addresses, id, site.Cold, to.Entry);
-                else if (to.LiveIn == 0)
-                    BlockEmitter.WriteFarCall(ref asm, _addresses, id, site.Cold, _addresses.ShadowLimit(_context), to.Entry);
                 else
-                    return;
+                    BlockEmitter.WriteFarCall(ref asm, _addresses, id, site.Cold, _addresses.ShadowLimit(_context), to.Entry);
                 _scopes.Note(id, target->Rip);
                 break;
         }

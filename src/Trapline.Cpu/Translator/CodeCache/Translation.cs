@@ -1,5 +1,3 @@
-using Iced.Intel;
-
 namespace Trapline.Cpu.Translator.CodeCache;
 
 /// <summary>One translated block.</summary>
@@ -15,9 +13,6 @@ public sealed unsafe class Translation
 
     public nint Entry { get; set; }
     public int CodeBytes { get; set; }
-
-    /// <summary>Arithmetic flags that it may read before it writes them.</summary>
-    public RflagsBits LiveIn { get; set; }
 
     /// <summary>Ranges of guest bytes (offset in the page, length) that it depends on: its own, and those looked at for flags.</summary>
     public List<(int Start, int Length)> Ranges { get; } = [];

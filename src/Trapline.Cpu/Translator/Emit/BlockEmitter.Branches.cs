@@ -15,7 +15,7 @@ public sealed unsafe partial class BlockEmitter
 {
     /// <summary>Bytes of <see cref="WriteFarJump"/> and <see cref="WriteFarCall"/>.</summary>
     public const int FarJumpSize = 7 + 6 + 2 + 5 + 5;
-    public const int FarCallSize = FarJumpSize + 7 + 6;
+    public const int FarCallSize = FarJumpSize + 6 + 3 + 6 + 2 + 5;
 
     private bool SamePage(ulong target) => (target ^ _block.Rip) >> 12 == 0;
 
@@ -174,18 +174,9 @@ public sealed unsafe partial class BlockEmitter
         EmitAttentionCheck(target <= i.Rip, i.Rip, i.LiveAfter != 0);
         StoreReturnAddress(i, next);
         bool near = SamePage(target);
-        if (near && i.LiveAfter != 0)
-        {
-            // Flags are passed to the callee: no room for the depth check, so no use of the return stack.
-            EmitNearLink(_asm.Jump(), target);
-            return;
-        }
         if (near)
         {
-            _asm.AluImmediate(Alu.Cmp, HostRegister.Rsp, addresses.ShadowLimit(_context));
-            nint overflow = _asm.Jump(Condition.Below);
-            nint back = _asm.Here;
-            _cold.Add(new ColdPath { Kind = ColdKind.ShadowOverflow, From = overflow, Back = back });
+            EmitDepthCheck(i.LiveAfter != 0);
             EmitNearLink(_asm.Call(), target);
         }
         else
@@ -228,21 +219,47 @@ public sealed unsafe partial class BlockEmitter
         }
         EmitLookup(i);
         StoreReturnAddress(i, next);
-        // Depth check without flags: the return stack's usable part is one aligned block (see LowLayout).
-        _asm.RotateRight32(HostRegister.Rcx, HostRegister.Rsp, 18);
-        _asm.OpRegister(false, 0xB60F, HostRegister.Rcx, HostRegister.Rcx);
-        _asm.Lea32(HostRegister.Rcx, HostAddress.At(HostRegister.Rcx, -(byte)(addresses.ShadowLimit(_context) >> 18)));
-        nint fits = _asm.JumpIfRcxZero();
-        _asm.Load(HostRegister.Rsp, addresses.ShadowTop);
-        _asm.Constant(HostRegister.Rcx, (ulong)stubs.Bottom);
-        _asm.Store(HostAddress.At(HostRegister.Rsp), HostRegister.Rcx);
-        _asm.PatchShortHere(fits);
+        EmitDepthCheck(flagsLive: true);
         nint call = _asm.Call();
         nint over = _asm.Jump();
         _asm.PatchHere(call);
         stubs.EmitJumpFound(ref _asm);
         _asm.PatchHere(over);
         EmitReturnSite(next);
+    }
+
+    /// <summary>Before a call: if the return stack is full, start it anew.</summary>
+    private void EmitDepthCheck(bool flagsLive)
+    {
+        int limit = addresses.ShadowLimit(_context);
+        if (!flagsLive)
+        {
+            _asm.AluImmediate(Alu.Cmp, HostRegister.Rsp, limit);
+            nint overflow = _asm.Jump(Condition.Below);
+            _cold.Add(new ColdPath { Kind = ColdKind.ShadowOverflow, From = overflow, Back = _asm.Here });
+            return;
+        }
+        nint fits = DepthField(ref _asm, limit);
+        _asm.Load(HostRegister.Rsp, addresses.ShadowTop);
+        _asm.Constant(HostRegister.Rcx, (ulong)stubs.Bottom);
+        _asm.Store(HostAddress.At(HostRegister.Rsp), HostRegister.Rcx);
+        _asm.PatchShortHere(fits);
+    }
+
+    /// <summary>RCX becomes 0, and the jump is taken, if the return stack has room. No flags: the stack is one aligned block (see LowLayout).</summary>
+    private static nint DepthField(ref Assembler asm, int limit)
+    {
+        asm.RotateRight32(HostRegister.Rcx, HostRegister.Rsp, 18);
+        asm.OpRegister(false, 0xB60F, HostRegister.Rcx, HostRegister.Rcx);
+        LeaDisp32(ref asm, -(byte)(limit >> 18));
+        return asm.JumpIfRcxZero();
+    }
+
+    /// <summary>LEA ecx, [rcx + constant], always with a 32-bit displacement.</summary>
+    private static void LeaDisp32(ref Assembler asm, int constant)
+    {
+        asm.Lea32(HostRegister.Rcx, HostAddress.At(HostRegister.Rcx, int.MinValue));
+        *(int*)asm.Writable(asm.Here - 4) = constant;
     }
 
     private void StoreReturnAddress(in GuestInstruction i, ulong next)
@@ -302,17 +319,16 @@ public sealed unsafe partial class BlockEmitter
     public static void WriteFarCall(ref Assembler asm, Addresses addresses, uint linkId, nint cold, int limit, nint target)
     {
         Guard(ref asm, addresses, linkId, cold);
-        asm.OpRegister(true, 0x81, (int)Alu.Cmp, HostRegister.Rsp);
-        asm.Int32(limit);
-        asm.Jump(Condition.Below, cold);
+        nint fits = DepthField(ref asm, limit);
+        asm.Jump(cold);
+        asm.PatchShortHere(fits);
         asm.Call(target);
     }
 
     private static void Guard(ref Assembler asm, Addresses addresses, uint linkId, nint cold)
     {
         asm.Load32(HostRegister.Rcx, addresses.LinkId);
-        asm.OpMemory(false, 0x8D, HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.None, 0, int.MinValue)); // always a 32-bit displacement
-        *(int*)asm.Writable(asm.Here - 4) = -(int)linkId;
+        LeaDisp32(ref asm, -(int)linkId);
         nint same = asm.JumpIfRcxZero();
         asm.Jump(cold);
         asm.PatchShortHere(same);
