@@ -39,12 +39,21 @@ public sealed unsafe partial class BlockEmitter
             }
         }
         int rm = original.RmField;
-        if (!memory && facts.RmOperand >= 0 && facts.RmIsGeneral && !IsHighByte(i, facts.RmOperand))
+        if (memory && InMemory(facts.RegIsGeneral, original.RegField, i, facts.RegOperand)
+            && InMemory(facts.VvvvIsGeneral, original.IsVex ? original.VvvvField : 0, i, facts.VvvvOperand))
+        {
+            // Both scratch registers are needed (see ModeRules): the value comes first.
+            _asm.OpMemory(original.Wide, 0x8B, HostRegister.Scratch, operand);
+            rm = HostRegister.Scratch;
+            operandIsMemory = memory = false;
+        }
+        else if (!memory && facts.RmOperand >= 0 && facts.RmIsGeneral && !IsHighByte(i, facts.RmOperand))
         {
             int home = HostRegister.Of(rm);
             if (home == HostRegister.None)
             {
-                if (CodeFacts.Writes(facts.RmAccess) || IsBitTest(i))
+                bool whole = facts.RmAccess == OpAccess.Write && original.Wide;
+                if ((CodeFacts.Writes(facts.RmAccess) && !whole) || IsBitTest(i))
                 {
                     rmScratch = i.Treatment == Treatment.WithRcx ? HostRegister.Scratch : HostRegister.Rcx;
                     _asm.Load(rmScratch, addresses.Gpr(rm));
@@ -67,7 +76,8 @@ public sealed unsafe partial class BlockEmitter
             if (reg == HostRegister.None)
             {
                 reg = regScratch = HostRegister.Scratch;
-                _asm.Load(regScratch, addresses.Gpr(original.RegField));
+                if (!WritesWhole(i, facts.RegOperand, facts.RegAccess))
+                    _asm.Load(regScratch, addresses.Gpr(original.RegField));
             }
         }
         int vvvv = 0, vvvvScratch = HostRegister.None;
@@ -81,7 +91,8 @@ public sealed unsafe partial class BlockEmitter
                 {
                     bool rcxTaken = rmScratch == HostRegister.Rcx || memory;
                     vvvv = vvvvScratch = rcxTaken ? HostRegister.Scratch : HostRegister.Rcx;
-                    _asm.Load(vvvvScratch, addresses.Gpr(original.VvvvField));
+                    if (!WritesWhole(i, facts.VvvvOperand, facts.VvvvAccess))
+                        _asm.Load(vvvvScratch, addresses.Gpr(original.VvvvField));
                 }
             }
         }
@@ -129,6 +140,10 @@ public sealed unsafe partial class BlockEmitter
 
     private static bool InMemory(bool general, int field, in GuestInstruction i, int operand) =>
         operand >= 0 && general && !IsHighByte(i, operand) && HostRegister.Of(field) == HostRegister.None;
+
+    /// <summary>The register's old value plays no part (writes of 32 bits clear the upper half).</summary>
+    private static bool WritesWhole(in GuestInstruction i, int operand, OpAccess access) =>
+        access == OpAccess.Write && i.Iced.GetOpRegister(operand).GetSize() >= 4;
 
     private static bool IsHighByte(in GuestInstruction i, int operand) =>
         operand >= 0 && i.Iced.GetOpKind(operand) == OpKind.Register && i.Iced.GetOpRegister(operand) is >= Register.AH and <= Register.BH;

@@ -57,7 +57,8 @@ public readonly record struct ModeRules(bool Supervisor, bool Vectors, ModelFeat
             return false;
         if (!memory)
             return inMemory <= 3;
-        if (inMemory > 1)
+        bool valueFirst = inMemory == 2 && i.Facts.VvvvOperand >= 0 && i.Facts.RmIsGeneral && !i.Facts.WritesRm && i.Facts.RegAccess == OpAccess.Write;
+        if (inMemory > 1 && !valueFirst)
             return false;
         if (instruction.MemoryBase is Register.EIP || instruction.MemoryBase.IsGPR32() || instruction.MemoryIndex.IsGPR32() || HasAddressPrefix(instruction))
             return false;
