@@ -89,6 +89,8 @@ public sealed unsafe partial class SoftwareVcpu
                         vectors = site.Vectors;
                         continue;
                     }
+                    if (site.Group && (f->ExitAddress & 0xFFF) + site.Size > 4096 && TrySafe(site.Rip, f, out entry))
+                        continue;
                     break;
                 case ExitKind.Window:
                     translator.Counters.WindowMisses++;
@@ -99,21 +101,8 @@ public sealed unsafe partial class SoftwareVcpu
                         vectors = site.Vectors;
                         continue;
                     }
-                    if ((f->ExitAddress & 0xFFF) + (ulong)site.Span > 4096)
-                    {
-                        translator.Counters.WindowStraddles++;
-                        s->Rip = site.Rip;
-                        UnpackFlags(f);
-                        block = FindBlock(s->Mode);
-                        if (block == null)
-                            return null;
-                        entry = translator.SafeEntry(block);
-                        if (entry != 0)
-                        {
-                            PackFlags(f);
-                            continue;
-                        }
-                    }
+                    if ((f->ExitAddress & 0xFFF) + (ulong)site.Span > 4096 && TrySafe(site.Rip, f, out entry))
+                        continue;
                     break;
                 case ExitKind.JumpMiss:
                     translator.Counters.JumpMisses++;
@@ -179,6 +168,27 @@ public sealed unsafe partial class SoftwareVcpu
             return null;
         }
         return Volatile.Read(ref s->Attention) != 0 ? null : FindBlock(s->Mode);
+    }
+
+    /// <summary>Code whose hoisted check straddles two pages goes on in a translation that checks each access by itself.</summary>
+    private bool TrySafe(ulong rip, TranslationFrame* f, out nint entry)
+    {
+        CpuState* s = State;
+        _translator!.Counters.Straddles++;
+        entry = 0;
+        s->Rip = rip;
+        if (!Mmu.Translate(rip, Access.Fetch | UserBit, out ulong gpa, out _) || !_memory.TryGetPage(gpa, out ulong page, out _))
+            return false;
+        Block* block = _blocks.FindFirst(page + (gpa & 0xFFF), rip, s->Mode);
+        if (block == null)
+        {
+            UnpackFlags(f);
+            block = FindBlock(s->Mode);
+        }
+        if (block == null || block->SecondOffset != Block.NoPage)
+            return false;
+        entry = _translator.SafeEntry(block);
+        return entry != 0;
     }
 
     /// <summary>Puts an address into the jump cache. False: it has no translation yet, or cannot be fetched.</summary>

@@ -120,7 +120,10 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
         if (exact)
             FlagLiveness.KeepAll(_block);
         if (!safe)
+        {
             StackWindows.Run(_block);
+            SameBaseGroups.Run(_block);
+        }
         Assembler asm = _emitter.Emit(_block, _page + within, BlockMode.Context(mode), _options.Count, translation, _code.Begin());
         _code.Commit(asm);
         translation.Ranges.Add((within, _block.Bytes));

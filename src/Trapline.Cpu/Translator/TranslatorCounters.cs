@@ -11,7 +11,7 @@ public struct TranslatorCounters
     public long ReadMisses;
     public long WriteMisses;
     public long WindowMisses;
-    public long WindowStraddles;
+    public long Straddles;
     public long LinkExits;
     public long JumpMisses;
     public long AttentionExits;
@@ -27,7 +27,7 @@ public struct TranslatorCounters
         ("exits: read missed the soft TLB", ReadMisses),
         ("exits: write missed the soft TLB", WriteMisses),
         ("exits: stack window", WindowMisses),
-        ("exits: stack frame across two pages", WindowStraddles),
+        ("exits: stack frame or structure across two pages", Straddles),
         ("exits: direct jump not linked", LinkExits),
         ("exits: indirect jump not cached", JumpMisses),
         ("exits: attention", AttentionExits),

@@ -49,6 +49,9 @@ public struct ExitSite
     public nint Patch;
     public nint Cold;
 
+    /// <summary>The missed range is that of several accesses.</summary>
+    public bool Group;
+
     /// <summary>For windows: bytes from the missed address to the window's end.</summary>
     public int Span;
 

@@ -17,9 +17,13 @@ public sealed unsafe partial class BlockEmitter
     private HostAddress Probe(in GuestInstruction i, int size, bool write)
     {
         ref readonly Instruction instruction = ref i.Iced;
+        if (i.GroupMember)
+            return new HostAddress(Home(instruction.MemoryBase), HostRegister.Rcx, 0, (int)instruction.MemoryDisplacement64);
         nint resume = _asm.Here;
         bool save = !i.FlagsDeadBefore;
         bool aligned = i.Facts.Aligned;
+        if (i.GroupBegins)
+            return ProbeGroup(i, write, resume);
         if (ModeRules.IsConstant(instruction))
             return ProbeConstant(i, instruction.MemoryDisplacement64, size, write, resume);
         bool segment = instruction.SegmentPrefix is Register.FS or Register.GS;
@@ -49,23 +53,36 @@ public sealed unsafe partial class BlockEmitter
         return new HostAddress(HostRegister.Scratch, HostRegister.Rcx, 0, 0);
     }
 
+    /// <summary>One probe for all accesses of a group: RCX stays its addend until the group ends.</summary>
+    private HostAddress ProbeGroup(in GuestInstruction i, bool write, nint resume)
+    {
+        bool save = !i.FlagsDeadBefore;
+        int tags = addresses.TlbTags(_context, write), home = Home(i.Iced.MemoryBase);
+        _asm.Lea(HostRegister.Scratch, HostAddress.At(home, i.GroupLow));
+        SaveFlags(save);
+        EmitProbe(i.Rip, i.GroupHigh - i.GroupLow, write, tags, save, resume, group: true);
+        LoadAddend(tags);
+        RestoreFlags(save);
+        return new HostAddress(home, HostRegister.Rcx, 0, (int)i.Iced.MemoryDisplacement64);
+    }
+
     /// <summary>Probes the address in r14. Clobbers flags.</summary>
-    private void EmitProbe(ulong rip, int size, bool write, int tags, bool saved, nint resume)
+    private void EmitProbe(ulong rip, int size, bool write, int tags, bool saved, nint resume, bool group = false)
     {
         _asm.RotateRight32(HostRegister.Rcx, HostRegister.Scratch, 12);
         _asm.AluImmediate(Alu.And, HostRegister.Rcx, (int)SoftTlb.IndexMask, wide: false);
         _asm.AluMemory(Alu.Sub, HostRegister.Scratch, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, tags));
         _asm.AluImmediate(Alu.Cmp, HostRegister.Scratch, 4096 - size);
         nint from = _asm.Jump(Condition.Above);
-        AddMiss(rip, size, write, tags, saved, resume, from);
+        AddMiss(rip, size, write, tags, saved, resume, from, group);
     }
 
     private void LoadAddend(int tags) =>
         _asm.Load(HostRegister.Rcx, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, tags + SoftTlb.Entries * 8));
 
-    private void AddMiss(ulong rip, int size, bool write, int tags, bool saved, nint resume, nint from)
+    private void AddMiss(ulong rip, int size, bool write, int tags, bool saved, nint resume, nint from, bool group = false)
     {
-        int site = AddSite(new ExitSite { Kind = write ? ExitKind.WriteMiss : ExitKind.ReadMiss, Rip = rip, Size = (byte)size, Resume = resume });
+        int site = AddSite(new ExitSite { Kind = write ? ExitKind.WriteMiss : ExitKind.ReadMiss, Rip = rip, Size = (byte)size, Resume = resume, Group = group });
         _cold.Add(new ColdPath { Kind = ColdKind.MemoryMiss, From = from, Saved = saved, Site = site, Tags = tags });
     }
 

@@ -32,7 +32,7 @@ public sealed unsafe partial class BlockEmitter
                     operand = HostAddress.At(HostRegister.Scratch);
                 }
             }
-            else if ((needsScratch && operand.Index != HostRegister.Window) || highByte)
+            else if ((needsScratch && operand.Base == HostRegister.Scratch) || highByte)
             {
                 _asm.Lea(HostRegister.Rcx, operand);
                 operand = HostAddress.At(HostRegister.Rcx);

@@ -27,6 +27,14 @@ public struct GuestInstruction
     /// <summary>Its stack accesses lie within the current window.</summary>
     public bool InWindow;
 
+    /// <summary>The probe here covers a range for the accesses through the same base that follow (bytes relative to the base).</summary>
+    public bool GroupBegins;
+    public int GroupLow;
+    public int GroupHigh;
+
+    /// <summary>An earlier probe left its addend in RCX.</summary>
+    public bool GroupMember;
+
     public readonly int Length => Iced.Length;
     public readonly ulong Rip => Iced.IP;
     public readonly ulong NextRip => Iced.NextIP;

@@ -1,0 +1,124 @@
+using Iced.Intel;
+using Trapline.Cpu.Translator.Emit;
+using Trapline.Cpu.Translator.Frontend;
+
+namespace Trapline.Cpu.Translator.Passes;
+
+/// <summary>
+/// Same-base grouping: accesses through one unchanged base register, as to the fields of a structure, share one probe. The first of a group checks a
+/// range that covers all; the others use the addend that it left in RCX. A range that straddles two pages fails the check, and the code is translated
+/// once more without groups.
+/// </summary>
+public static class SameBaseGroups
+{
+    /// <summary>Wider ranges straddle pages too often.</summary>
+    private const int MaxSpan = 240;
+
+    public static void Run(GuestBlock block)
+    {
+        Span<GuestInstruction> all = block.All;
+        for (int n = 0; n < all.Length; n++)
+        {
+            ref GuestInstruction first = ref all[n];
+            if (first.GroupMember || !IsPlainAccess(first, out Register b))
+                continue;
+            Extend(all, n, b);
+        }
+    }
+
+    private static void Extend(Span<GuestInstruction> all, int n, Register b)
+    {
+        ref GuestInstruction first = ref all[n];
+        int low = (int)first.Iced.MemoryDisplacement64, high = low + first.Iced.MemorySize.GetSize();
+        bool writes = first.Facts.WritesRm, any = false;
+        if (Changes(first, b))
+            return;
+        for (int m = n + 1; m < all.Length; m++)
+        {
+            ref GuestInstruction i = ref all[m];
+            if (IsPlainAccess(i, out Register other) && other == b)
+            {
+                int from = (int)i.Iced.MemoryDisplacement64, to = from + i.Iced.MemorySize.GetSize();
+                if ((i.Facts.WritesRm && !writes) || Math.Max(high, to) - (long)Math.Min(low, from) > MaxSpan)
+                    break;
+                low = Math.Min(low, from);
+                high = Math.Max(high, to);
+                i.GroupMember = any = true;
+            }
+            else if (!KeepsRcx(i))
+            {
+                break;
+            }
+            if (Changes(i, b))
+                break;
+        }
+        if (!any)
+            return;
+        first.GroupBegins = true;
+        first.GroupLow = low;
+        first.GroupHigh = high;
+    }
+
+    /// <summary>A probed operand of base and displacement alone, whose base is in a host register.</summary>
+    private static bool IsPlainAccess(in GuestInstruction i, out Register b)
+    {
+        b = i.Iced.MemoryBase;
+        return i.Treatment == Treatment.Reencode && !i.InWindow && !i.Facts.Aligned && i.Facts.RmOperand >= 0
+            && i.Iced.GetOpKind(i.Facts.RmOperand) == OpKind.Memory && b.IsGPR64() && i.Iced.MemoryIndex == Register.None
+            && i.Iced.SegmentPrefix is not (Register.FS or Register.GS) && HostRegister.Of(b.GetNumber()) != HostRegister.None
+            && (i.Facts.VvvvOperand < 0 || !i.Facts.VvvvIsGeneral) && !UsesHighByte(i);
+    }
+
+    private static bool KeepsRcx(in GuestInstruction i)
+    {
+        switch (i.Treatment)
+        {
+            case Treatment.Nothing or Treatment.Verbatim or Treatment.LoadConstant or Treatment.ByteSwap or Treatment.ExchangeRax:
+                return true;
+            case Treatment.LoadAddress:
+                return i.Iced.MemoryIndex == Register.None || HostRegister.Of(i.Iced.MemoryIndex.GetNumber()) != HostRegister.None;
+            case Treatment.ConditionalJump:
+                return true; // backward ones end the block
+            case Treatment.Reencode:
+                break;
+            default:
+                return false;
+        }
+        if (i.WindowBegins || (i.Facts.VvvvOperand >= 0 && i.Facts.VvvvIsGeneral))
+            return false;
+        bool memory = i.Facts.RmOperand >= 0 && i.Iced.GetOpKind(i.Facts.RmOperand) == OpKind.Memory;
+        if (memory)
+            return i.InWindow && !i.Facts.Aligned && !UsesHighByte(i);
+        return i.Facts.RmOperand < 0 || !i.Facts.RmIsGeneral || HostRegister.Of(i.Iced.GetOpRegister(i.Facts.RmOperand).GetFullRegister().GetNumber()) != HostRegister.None;
+    }
+
+    private static bool UsesHighByte(in GuestInstruction i)
+    {
+        for (int n = 0; n < i.Iced.OpCount; n++)
+            if (i.Iced.GetOpKind(n) == OpKind.Register && i.Iced.GetOpRegister(n) is >= Register.AH and <= Register.BH)
+                return true;
+        return false;
+    }
+
+    /// <summary>True if the instruction may write the register.</summary>
+    private static bool Changes(in GuestInstruction i, Register register)
+    {
+        // Implicit results are in RAX and RDX.
+        if (register is Register.RAX or Register.RDX && i.Treatment == Treatment.Verbatim)
+            return true;
+        if (register is Register.RAX or Register.RDX && i.Iced.Mnemonic is Mnemonic.Mul or Mnemonic.Imul or Mnemonic.Cmpxchg)
+            return true;
+        if (register == Register.RAX && i.Treatment == Treatment.ExchangeRax)
+            return true;
+        for (int n = 0; n < i.Iced.OpCount; n++)
+            if (i.Iced.GetOpKind(n) == OpKind.Register && i.Iced.GetOpRegister(n).IsGPR() && i.Iced.GetOpRegister(n).GetFullRegister() == register)
+            {
+                bool reads = n == i.Facts.RegOperand ? !CodeFacts.Writes(i.Facts.RegAccess)
+                    : n == i.Facts.RmOperand ? !CodeFacts.Writes(i.Facts.RmAccess)
+                    : i.Treatment == Treatment.Reencode && n == i.Facts.VvvvOperand && !CodeFacts.Writes(i.Facts.VvvvAccess);
+                if (!reads)
+                    return true;
+            }
+        return false;
+    }
+}
