@@ -37,7 +37,7 @@ public sealed unsafe partial class SoftwareVcpu
                 site = ref translator.Site(f->LastReturn);
                 s->Gpr[4] -= (ulong)site.Span;
             }
-            else if (number == 0 || site.Kind == ExitKind.Link || (site.Kind == ExitKind.Attention && site.Rip != s->Rip))
+            else if (number == 0 || site.Kind == ExitKind.Link || (site.Kind == ExitKind.Attention && !site.Before))
             {
                 s->Rip = number == 0 ? f->ExitAddress : site.Rip;
                 return true;

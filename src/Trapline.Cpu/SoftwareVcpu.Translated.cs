@@ -89,7 +89,7 @@ public sealed unsafe partial class SoftwareVcpu
                         vectors = site.Vectors;
                         continue;
                     }
-                    if (site.Group && (f->ExitAddress & 0xFFF) + site.Size > 4096 && TrySafe(site.Rip, f, out entry))
+                    if (site.Group && (f->ExitAddress & 0xFFF) + site.Size > 4096 && TrySafe(site, f, out entry))
                         continue;
                     break;
                 case ExitKind.Window:
@@ -101,7 +101,7 @@ public sealed unsafe partial class SoftwareVcpu
                         vectors = site.Vectors;
                         continue;
                     }
-                    if ((f->ExitAddress & 0xFFF) + (ulong)site.Span > 4096 && TrySafe(site.Rip, f, out entry))
+                    if ((f->ExitAddress & 0xFFF) + (ulong)site.Span > 4096 && TrySafe(site, f, out entry))
                         continue;
                     break;
                 case ExitKind.JumpMiss:
@@ -171,10 +171,11 @@ public sealed unsafe partial class SoftwareVcpu
     }
 
     /// <summary>Code whose hoisted check straddles two pages goes on in a translation that checks each access by itself.</summary>
-    private bool TrySafe(ulong rip, TranslationFrame* f, out nint entry)
+    private bool TrySafe(in ExitSite site, TranslationFrame* f, out nint entry)
     {
         CpuState* s = State;
-        _translator!.Counters.Straddles++;
+        ulong rip = site.Rip;
+        _translator!.Straddled(site.Owner!, site.Group);
         entry = 0;
         s->Rip = rip;
         if (!Mmu.Translate(rip, Access.Fetch | UserBit, out ulong gpa, out _) || !_memory.TryGetPage(gpa, out ulong page, out _))
@@ -185,7 +186,7 @@ public sealed unsafe partial class SoftwareVcpu
             UnpackFlags(f);
             block = FindBlock(s->Mode);
         }
-        if (block == null || block->SecondOffset != Block.NoPage)
+        if (block == null)
             return false;
         entry = _translator.SafeEntry(block);
         return entry != 0;
@@ -198,7 +199,7 @@ public sealed unsafe partial class SoftwareVcpu
         if (!Canonical(rip, 1) || !Mmu.Translate(rip, Access.Fetch | UserBit, out ulong gpa, out _) || !_memory.TryGetPage(gpa, out ulong page, out _))
             return false;
         Block* block = _blocks.FindFirst(page + (gpa & 0xFFF), rip, s->Mode);
-        return block != null && block->Native != 0 && _translator!.AddJump(block);
+        return block != null && block->SecondOffset == Block.NoPage && block->Native != 0 && _translator!.AddJump(block);
     }
 
     /// <summary>Puts a page of RAM into the soft TLB without raising anything. False: the interpreter must do the access.</summary>

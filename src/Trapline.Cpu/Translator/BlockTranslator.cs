@@ -34,8 +34,9 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     private readonly BlockReader _reader = new();
     private readonly GuestBlock _block = new();
     private readonly BlockEmitter _emitter;
-    private readonly Dictionary<(ulong Offset, ulong Rip, uint Mode, bool Safe), Translation> _table = [];
+    private readonly Dictionary<(ulong Offset, ulong Second, ulong Rip, uint Mode, bool Safe), Translation> _table = [];
     private readonly Dictionary<ulong, List<Translation>> _pages = [];
+    private readonly Dictionary<(ulong Offset, ulong Second, ulong Rip, uint Mode, bool Safe), Hoisting> _demoted = [];
     private readonly List<(int Start, int Length)> _looked = [];
     private readonly ulong[] _shadowRsp = new ulong[LowLayout.ShadowStacks];
     private readonly uint[] _shadowId = new uint[LowLayout.ShadowStacks];
@@ -103,15 +104,27 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
         if (NeedsFlush)
             Flush();
         uint mode = block->Mode;
-        if ((mode & BlockMode.SizeMask) != BlockMode.Code64 || BlockMode.Context(mode) == SoftTlb.Bypass || block->SecondOffset != Block.NoPage)
+        if ((mode & BlockMode.SizeMask) != BlockMode.Code64 || BlockMode.Context(mode) == SoftTlb.Bypass)
             return false;
+        bool spans = block->SecondOffset != Block.NoPage;
         int within = (int)(block->Offset & 0xFFF);
         _page = _memory.BackingBase + (block->Offset & ~0xFFFul);
         ModeRules rules = new(Supervisor: BlockMode.Context(mode) != SoftTlb.User, Vectors: (mode & BlockMode.NoVectors) == 0, _features);
-        _reader.Read(_page + within, 4096 - within, block->Rip, alone ? 1 : GuestBlock.MaxInstructions, rules, _block);
+        byte* code = _page + within;
+        int length = 4096 - within;
+        byte* gathered = stackalloc byte[32];
+        if (spans)
+        {
+            // One instruction in two pages: its bytes side by side.
+            Buffer.MemoryCopy(code, gathered, 16, block->Bytes);
+            Buffer.MemoryCopy(_memory.BackingBase + block->SecondOffset, gathered + block->Bytes, 16, block->SecondBytes);
+            code = gathered;
+            length = block->Bytes + block->SecondBytes;
+        }
+        _reader.Read(code, length, block->Rip, alone || spans ? 1 : GuestBlock.MaxInstructions, rules, _block);
         if (_block.Count == 0 || (alone && _block.Instructions[0].Treatment == Treatment.Interpret))
             return false;
-        Translation translation = new() { Offset = block->Offset, Rip = block->Rip, Mode = mode, Safe = safe };
+        Translation translation = new() { Offset = block->Offset, SecondOffset = block->SecondOffset, Rip = block->Rip, Mode = mode, Safe = safe };
         _looked.Clear();
         _alone = alone;
         ref GuestInstruction last = ref _block.Instructions[_block.Count - 1];
@@ -119,20 +132,23 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
         FlagLiveness.Run(_block, atEnd, LiveAt);
         if (exact)
             FlagLiveness.KeepAll(_block);
-        if (!safe)
-        {
+        Hoisting hoisting = safe ? Hoisting.None : _demoted.TryGetValue(KeyOf(block, safe: false), out Hoisting left) ? left : Hoisting.All;
+        if ((hoisting & Hoisting.Windows) != 0)
             StackWindows.Run(_block);
+        if ((hoisting & Hoisting.Groups) != 0)
             SameBaseGroups.Run(_block);
-        }
-        Assembler asm = _emitter.Emit(_block, _page + within, BlockMode.Context(mode), _options.Count, translation, _code.Begin());
+        Assembler asm = _emitter.Emit(_block, code, BlockMode.Context(mode), _options.Count, translation, _code.Begin());
         _code.Commit(asm);
-        translation.Ranges.Add((within, _block.Bytes));
+        translation.Ranges.Add((within, Math.Min(_block.Bytes, 4096 - within)));
         translation.Ranges.AddRange(_looked);
-        _table[(block->Offset, block->Rip, mode, safe)] = translation;
-        ulong page = block->Offset & ~0xFFFul;
-        if (!_pages.TryGetValue(page, out List<Translation>? list))
-            _pages[page] = list = [];
-        list.Add(translation);
+        _table[KeyOf(block, safe)] = translation;
+        AddToPage(block->Offset & ~0xFFFul, translation);
+        if (spans)
+        {
+            AddToPage(block->SecondOffset & ~0xFFFul, translation);
+            translation.SecondBytes = block->SecondBytes;
+            _linearPages.Add((block->Rip >> 12) + 1);
+        }
         _linearPages.Add(block->Rip >> 12);
         entry = translation.Entry;
         if (!safe)
@@ -145,15 +161,48 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
         return true;
     }
 
+    private void AddToPage(ulong page, Translation translation)
+    {
+        if (!_pages.TryGetValue(page, out List<Translation>? list))
+            _pages[page] = list = [];
+        list.Add(translation);
+    }
+
+    private static (ulong Offset, ulong Second, ulong Rip, uint Mode, bool Safe) KeyOf(Block* block, bool safe) =>
+        (block->Offset, block->SecondOffset, block->Rip, block->Mode, safe);
+
     /// <summary>The translation of a block without stack windows.</summary>
     public nint SafeEntry(Block* block) =>
-        _table.TryGetValue((block->Offset, block->Rip, block->Mode, true), out Translation? found) ? found.Entry
+        _table.TryGetValue(KeyOf(block, safe: true), out Translation? found) ? found.Entry
         : TryTranslate(block, safe: true, out nint entry) ? entry : 0;
+
+    /// <summary>
+    /// A hoisted check of this translation straddled two pages. Where that happens again and again, a loop over such a frame or structure, the
+    /// translation is made anew without that kind of check.
+    /// </summary>
+    public void Straddled(Translation translation, bool group)
+    {
+        const int TooOften = 32, Within = 20;
+        Counters.Straddles++;
+        long now = Environment.TickCount64;
+        if (now - translation.StraddlesSince > Within)
+            (translation.StraddlesSince, translation.Straddles) = (now, 0);
+        if (++translation.Straddles < TooOften || translation.Dropped || translation.Safe)
+            return;
+        var key = (translation.Offset, translation.SecondOffset, translation.Rip, translation.Mode, false);
+        Hoisting left = _demoted.TryGetValue(key, out Hoisting before) ? before : Hoisting.All;
+        _demoted[key] = left & ~(group ? Hoisting.Groups : Hoisting.Windows);
+        Counters.Demoted++;
+        Block* origin = translation.Origin;
+        Drop(translation);
+        if (origin != null)
+            origin->Heat = TranslatorOptions.WarmAfter - 1;
+    }
 
     /// <summary>A block was decoded anew: its translation may still be there.</summary>
     public void Attach(Block* block)
     {
-        if (!_table.TryGetValue((block->Offset, block->Rip, block->Mode, false), out Translation? found) || block->SecondOffset != Block.NoPage)
+        if (!_table.TryGetValue(KeyOf(block, safe: false), out Translation? found))
             return;
         found.Origin = block;
         block->Native = found.Entry;
@@ -174,7 +223,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     public void Link(uint number, Block* target)
     {
         ref ExitSite site = ref Site(number);
-        if (site.Owner is null || site.Owner.Dropped || !_table.TryGetValue((target->Offset, target->Rip, target->Mode, false), out Translation? to))
+        if (site.Owner is null || site.Owner.Dropped || !_table.TryGetValue(KeyOf(target, safe: false), out Translation? to))
             return;
         Assembler asm = At(site.Patch);
         switch (site.Form)
@@ -184,7 +233,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
                 break;
             case LinkForm.FarJump or LinkForm.FarCall:
                 uint id = _low.Frame->LinkId;
-                if (site.Relinks == byte.MaxValue || !MayLink(target->Rip))
+                if (site.Relinks == byte.MaxValue || !MayLink(target))
                 {
                     AddJump(target);
                     return;
@@ -194,7 +243,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
                     BlockEmitter.WriteFarJump(ref asm, _addresses, id, site.Cold, to.Entry);
                 else
                     BlockEmitter.WriteFarCall(ref asm, _addresses, id, site.Cold, _addresses.ShadowLimit(_context), to.Entry);
-                _scopes.Note(id, target->Rip);
+                NoteLinked(id, target);
                 break;
         }
         to.Incoming.Add((int)number);
@@ -202,7 +251,15 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     }
 
     /// <summary>In rings below 3, links must outlive switches of address space: only global pages do.</summary>
-    private bool MayLink(ulong rip) => _low.Frame->LinkId != LinkScopes.NoLinks && (_context == SoftTlb.User || _mmu.IsGlobal(rip));
+    private bool MayLink(Block* target) => _low.Frame->LinkId != LinkScopes.NoLinks && (_context == SoftTlb.User
+        || (_mmu.IsGlobal(target->Rip) && (target->SecondOffset == Block.NoPage || _mmu.IsGlobal((target->Rip | 0xFFF) + 1))));
+
+    private void NoteLinked(uint id, Block* target)
+    {
+        _scopes.Note(id, target->Rip);
+        if (target->SecondOffset != Block.NoPage)
+            _scopes.Note(id, (target->Rip | 0xFFF) + 1);
+    }
 
     /// <summary>The code cache or the link numbers are used up: <see cref="Flush"/> before running any block.</summary>
     public bool NeedsFlush => _code.IsFull || _scopes.Exhausted;
@@ -211,12 +268,12 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     /// <returns>False: it has no translation, or its page may not be linked.</returns>
     public bool AddJump(Block* target)
     {
-        if (target->Native == 0 || !MayLink(target->Rip))
+        if (target->Native == 0 || !MayLink(target))
             return false;
         uint slot = (uint)(target->Rip & (LowLayout.JumpEntries - 1));
         _low.JumpKeys[slot] = 0 - (target->Rip + _low.Frame->CodeKey);
         _low.JumpTargets[slot] = target->Native;
-        _scopes.Note(_low.Frame->LinkId, target->Rip);
+        NoteLinked(_low.Frame->LinkId, target);
         return true;
     }
 
@@ -228,17 +285,22 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
             return;
         int start = (int)(offset - page), end = start + (int)Math.Min(length, 4096);
         for (int n = list.Count - 1; n >= 0; n--)
-            if (wholePage || DependsOn(list[n], start, end))
+            if (wholePage || DependsOn(list[n], page, start, end))
             {
-                Drop(list[n]);
+                if (!list[n].Dropped)
+                    Drop(list[n]);
                 list.RemoveAt(n);
             }
         if (list.Count == 0)
             _pages.Remove(page);
     }
 
-    private static bool DependsOn(Translation translation, int start, int end)
+    private static bool DependsOn(Translation translation, ulong page, int start, int end)
     {
+        if (translation.SecondOffset != Block.NoPage && (translation.SecondOffset & ~0xFFFul) == page && start < translation.SecondBytes)
+            return true;
+        if ((translation.Offset & ~0xFFFul) != page)
+            return false;
         foreach ((int from, int length) in translation.Ranges)
             if (from < end && start < from + length)
                 return true;
@@ -249,7 +311,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     {
         translation.Dropped = true;
         Counters.Dropped++;
-        _table.Remove((translation.Offset, translation.Rip, translation.Mode, translation.Safe));
+        _table.Remove((translation.Offset, translation.SecondOffset, translation.Rip, translation.Mode, translation.Safe));
         foreach (int number in translation.Incoming)
         {
             ref ExitSite site = ref Site((uint)number);
@@ -291,6 +353,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
             if (translation.Origin != null && translation.Origin->Native == translation.Entry)
                 Forget(translation.Origin);
         _table.Clear();
+        _demoted.Clear();
         _pages.Clear();
         _sites.Clear();
         _sites.Add(default); // number 0: the jump cache missed

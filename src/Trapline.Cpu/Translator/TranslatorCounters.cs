@@ -12,6 +12,7 @@ public struct TranslatorCounters
     public long WriteMisses;
     public long WindowMisses;
     public long Straddles;
+    public long Demoted;
     public long LinkExits;
     public long JumpMisses;
     public long AttentionExits;
@@ -23,6 +24,7 @@ public struct TranslatorCounters
         ("guest instructions translated", GuestInstructions),
         ("links made", Linked),
         ("translations dropped", Dropped),
+        ("translations made anew without hoisted checks", Demoted),
         ("code cache flushes", Flushes),
         ("exits: read missed the soft TLB", ReadMisses),
         ("exits: write missed the soft TLB", WriteMisses),

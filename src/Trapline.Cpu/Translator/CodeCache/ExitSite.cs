@@ -49,6 +49,9 @@ public struct ExitSite
     public nint Patch;
     public nint Cold;
 
+    /// <summary>For attention: the instruction has not begun.</summary>
+    public bool Before;
+
     /// <summary>The missed range is that of several accesses.</summary>
     public bool Group;
 

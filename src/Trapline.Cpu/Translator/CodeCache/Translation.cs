@@ -5,6 +5,9 @@ public sealed unsafe class Translation
 {
     /// <summary>Backing-store offset of its first guest byte; with RIP and mode its identity.</summary>
     public required ulong Offset { get; init; }
+    /// <summary>Where its one instruction continues in a second page, or <see cref="Interpreter.Block.NoPage"/>.</summary>
+    public required ulong SecondOffset { get; init; }
+    public int SecondBytes { get; set; }
     public required ulong Rip { get; init; }
     public required uint Mode { get; init; }
 
@@ -25,6 +28,10 @@ public sealed unsafe class Translation
     public int EndSite { get; set; }
 
     public bool Dropped { get; set; }
+
+    /// <summary>How often a hoisted check straddled two pages since <see cref="StraddlesSince"/> (milliseconds).</summary>
+    public int Straddles { get; set; }
+    public long StraddlesSince { get; set; }
 
     /// <summary>The decoded block whose <c>Native</c> leads here.</summary>
     internal Interpreter.Block* Origin { get; set; }

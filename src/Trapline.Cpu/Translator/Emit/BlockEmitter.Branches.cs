@@ -17,7 +17,11 @@ public sealed unsafe partial class BlockEmitter
     public const int FarJumpSize = 7 + 6 + 2 + 5 + 5;
     public const int FarCallSize = FarJumpSize + 6 + 3 + 6 + 2 + 5;
 
-    private bool SamePage(ulong target) => (target ^ _block.Rip) >> 12 == 0;
+    /// <summary>The longest instruction; one that begins nearer to the page's end may reach into the next page.</summary>
+    private const int LongestInstruction = 15;
+
+    /// <summary>A jump from this block's page to the target cannot go astray while the block itself is where it is.</summary>
+    private static bool SamePage(ulong from, ulong target) => (target ^ from) >> 12 == 0 && (target & 0xFFF) <= 4096 - LongestInstruction;
 
     private void EmitGuestJump(in GuestInstruction i)
     {
@@ -37,7 +41,7 @@ public sealed unsafe partial class BlockEmitter
     private void EmitLookup(in GuestInstruction i)
     {
         nint resume = _asm.Here;
-        EmitAttentionCheck(backward: true, i.Rip, flagsLive: true);
+        EmitAttentionCheck(backward: true, i.Rip, flagsLive: true, before: true);
         LoadTarget(i);
         nint hit = stubs.EmitLookup(ref _asm);
         _asm.Store(addresses.ExitAddress, HostRegister.Scratch);
@@ -62,7 +66,7 @@ public sealed unsafe partial class BlockEmitter
 
     private void EmitJumpTo(ulong target, bool backward)
     {
-        bool near = SamePage(target);
+        bool near = SamePage(_block.Rip, target);
         EmitAttentionCheck(backward, target, !near || LiveAt(target) != 0);
         if (near)
             EmitNearLink(_asm.Jump(), target);
@@ -80,7 +84,7 @@ public sealed unsafe partial class BlockEmitter
             ConditionCode.be => 6, ConditionCode.a => 7, ConditionCode.s => 8, ConditionCode.ns => 9, ConditionCode.p => 10, ConditionCode.np => 11,
             ConditionCode.l => 12, ConditionCode.ge => 13, ConditionCode.le => 14, _ => 15,
         });
-        if (!SamePage(target))
+        if (!SamePage(_block.Rip, target))
         {
             nint from = _asm.Jump(condition);
             _cold.Add(new ColdPath { Kind = ColdKind.FarJump, From = from, Target = target, Backward = backward, FlagsLive = true });
@@ -145,11 +149,12 @@ public sealed unsafe partial class BlockEmitter
     /// <summary>Here is where a link leads while it is not linked.</summary>
     private void SetCold(int site) => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(sites)[site].Cold = _asm.Here;
 
-    private void EmitAttentionCheck(bool backward, ulong target, bool flagsLive)
+    /// <param name="before">Nothing of the instruction has happened yet; else only its jump is left.</param>
+    private void EmitAttentionCheck(bool backward, ulong target, bool flagsLive, bool before = false)
     {
         if (!backward)
             return;
-        int site = AddSite(new ExitSite { Kind = ExitKind.Attention, Rip = target });
+        int site = AddSite(new ExitSite { Kind = ExitKind.Attention, Rip = target, Before = before });
         if (!flagsLive)
         {
             _asm.AluMemoryImmediate(Alu.Cmp, addresses.Attention, 0, wide: false);
@@ -171,9 +176,9 @@ public sealed unsafe partial class BlockEmitter
             return;
         }
         ulong target = i.Iced.NearBranchTarget;
-        EmitAttentionCheck(target <= i.Rip, i.Rip, i.LiveAfter != 0);
+        EmitAttentionCheck(target <= i.Rip, i.Rip, i.LiveAfter != 0, before: true);
         StoreReturnAddress(i, next);
-        bool near = SamePage(target);
+        bool near = SamePage(_block.Rip, target);
         if (near)
         {
             EmitDepthCheck(i.LiveAfter != 0);

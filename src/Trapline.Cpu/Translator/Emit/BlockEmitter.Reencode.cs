@@ -52,7 +52,7 @@ public sealed unsafe partial class BlockEmitter
             int home = HostRegister.Of(rm);
             if (home == HostRegister.None)
             {
-                bool whole = facts.RmAccess == OpAccess.Write && original.Wide;
+                bool whole = original.Wide && i.Iced.Mnemonic == Mnemonic.Mov;
                 if ((CodeFacts.Writes(facts.RmAccess) && !whole) || IsBitTest(i))
                 {
                     rmScratch = i.Treatment == Treatment.WithRcx ? HostRegister.Scratch : HostRegister.Rcx;

@@ -149,10 +149,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
     private void EmitFallThrough()
     {
         ulong next = _block.Instructions[_block.Count - 1].NextRip;
-        if (_block.EndsAtPage)
-            EmitExit(new ExitSite { Kind = ExitKind.Interpret, Rip = next });
-        else
-            EmitJumpTo(next, backward: false);
+        EmitJumpTo(next, backward: false);
     }
 
     private void EmitCount(GuestBlock block)
