@@ -81,7 +81,8 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
     internal Lock WideAtomics => _memory.WideAtomics;
 
     public EngineCounters Counters => new(
-        State->Instructions, Mmu.SecondLevelHits, Mmu.PageWalks, _pageFaults, _exceptions, _interruptsDelivered, _blocks.Decoded, _blocks.Invalidated);
+        State->Instructions, Mmu.SecondLevelHits, Mmu.PageWalks, _pageFaults, _exceptions, _interruptsDelivered, _blocks.Decoded, _blocks.Invalidated,
+        _lockstep?.Compared ?? 0, _lockstep?.Incomparable ?? 0);
 
     public IReadOnlyList<(string Name, long Value)> Details => _translator?.Describe() ?? [];
 
@@ -147,12 +148,17 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         Block* block = FindBlock(s->Mode);
         while (block != null)
         {
+            if (_lockstep != null && CanCompare(block))
+            {
+                block = RunCompared(block);
+                continue;
+            }
             if (block->Native != 0)
             {
                 block = RunTranslated(block);
                 continue;
             }
-            if (_translator != null && ++block->Heat == TranslatorOptions.WarmAfter && TryTranslate(block))
+            if (_translator != null && _lockstep == null && ++block->Heat == TranslatorOptions.WarmAfter && TryTranslate(block))
                 continue;
             Op* op = Block.Ops(block);
             int status;
@@ -594,6 +600,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         Mmu.Dispose();
         _blocks.Dispose();
         _translator?.Dispose();
+        _lockstep?.Dispose();
         _low.Dispose();
     }
 }

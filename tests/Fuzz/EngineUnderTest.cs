@@ -20,10 +20,13 @@ public sealed unsafe class EngineUnderTest : IDisposable
     private int _variant;
 
     /// <param name="translate">Run by translation what the translator takes, alternately with and without stack windows.</param>
-    public EngineUnderTest(bool translate = false)
+    /// <param name="lockstep">For <see cref="RunSequence"/>.</param>
+    public EngineUnderTest(bool translate = false, bool lockstep = false)
     {
         _cpu = new SoftwareVcpu(0, _memory, CpuModel.Max, new NoMachine(), new NoMachine());
         _translate = translate && _cpu.EnableTranslator(new TranslatorOptions());
+        if (lockstep && !_cpu.EnableLockstep(new TranslatorOptions()))
+            throw new InvalidOperationException(SoftwareVcpu.TranslatorObstacle);
         // PML4 at 0x1000, PDPT 0x2000, PD 0x3000, PTs 0x4000 (data) and 0x5000 (code).
         Entry(0x1000, 0x2000 | 7);
         Entry(0x2000, 0x3000 | 7);
@@ -72,6 +75,34 @@ public sealed unsafe class EngineUnderTest : IDisposable
         vector = completed ? 1 : (uint)fault.Vector;
         errorCode = fault.ErrorCode;
         address = fault.Address;
+    }
+
+    /// <summary>
+    /// Runs a program in lockstep under random circumstances: with and without stack windows, with all flags kept, a cold TLB, an emptied code cache,
+    /// attention wanted. Null: interpreter and translator agree.
+    /// </summary>
+    public string? RunSequence(NativeState* state, ReadOnlySpan<byte> code, RandomSource random)
+    {
+        CpuState* s = _cpu.State;
+        ulong start = state->Rip, end = start + (ulong)code.Length;
+        _memory.TryWrite(new Gpa(CodeFrame + (start - NativeOracle.CodeBase)), code);
+        new ReadOnlySpan<byte>(state->Data, NativeState.DataSize).CopyTo(new Span<byte>(_memory.BackingBase + DataFrame, NativeState.DataSize));
+        _memory.NoteWrite(DataFrame, DataFrame, 4096);
+        Load(s, state, 64);
+        _cpu.ModeChanged();
+        if (random.OneIn(16))
+            _cpu.Mmu.FlushAll();
+        if (random.OneIn(64))
+            _cpu.Translator!.Flush();
+        for (int step = 0; step < 24 && s->Rip >= start && s->Rip < end; step++)
+        {
+            s->Attention = random.OneIn(16) ? 1 : 0;
+            string? difference = _cpu.StepCompared(random.OneIn(3), random.OneIn(3), out bool completed);
+            if (difference != null || !completed)
+                return difference;
+        }
+        s->Attention = 0;
+        return null;
     }
 
     private static void Load(CpuState* s, NativeState* state, uint bits)

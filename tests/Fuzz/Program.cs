@@ -1,13 +1,14 @@
 using System.Globalization;
 using Trapline.Fuzz;
 
-// ./dev fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,…] [--survey] [--translator]
+// ./dev fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,…] [--survey] [--translator] [--translator-stress]
 if (args.Length == 0 || args[0] != "cpu")
 {
-    Console.Error.WriteLine("usage: fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,...] [--survey] [--translator]");
+    Console.Error.WriteLine("usage: fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,...] [--survey] [--translator] [--translator-stress]");
     Console.Error.WriteLine("  runs random instructions on the host CPU and on the interpreter and compares all state");
     Console.Error.WriteLine("  --case     run again the one case of a seed that a failure named");
     Console.Error.WriteLine("  --translator  one instruction at a time by translation instead of the interpreter");
+    Console.Error.WriteLine("  --translator-stress  random programs by interpreter and translator, without the host: all state compared, forced slow paths");
     Console.Error.WriteLine("  --survey   go on after divergences and count them by mnemonic");
     return 2;
 }
@@ -20,7 +21,7 @@ double seconds = 0;
 long cases = long.MaxValue;
 ulong seed = (ulong)Environment.TickCount64;
 string only = "";
-bool survey = false, translate = false;
+bool survey = false, translate = false, stress = false;
 int replayed = -1;
 for (int i = 1; i < args.Length; i++)
 {
@@ -34,6 +35,7 @@ for (int i = 1; i < args.Length; i++)
         "--only" => (only = value).Length > 0,
         "--survey" => survey = true,
         "--translator" => translate = true,
+        "--translator-stress" => stress = true,
         _ => false,
     };
     if (!ok)
@@ -41,7 +43,7 @@ for (int i = 1; i < args.Length; i++)
         Console.Error.WriteLine($"fuzz: cannot use '{args[i]} {value}': see 'fuzz' without arguments");
         return 2;
     }
-    if (args[i] is not ("--survey" or "--translator"))
+    if (args[i] is not ("--survey" or "--translator" or "--translator-stress"))
         i++;
 }
 if (replayed >= 0)
@@ -54,16 +56,20 @@ if (replayed >= 0)
 if (seconds == 0 && cases == long.MaxValue)
     seconds = 10;
 long shown = 0;
-FuzzReport report = CpuFuzzer.Run(seed, seconds, cases, only, survey ? 0 : 1, perMnemonic: 1, count =>
-{
-    if (count - shown < 1_000_000)
-        return;
-    shown = count;
-    Console.Error.WriteLine($"fuzz: {count:N0} cases");
-}, translate);
+FuzzReport report = stress
+    ? SequenceFuzzer.Run(seed, seconds, cases, survey ? 0 : 1, Progress)
+    : CpuFuzzer.Run(seed, seconds, cases, only, survey ? 0 : 1, perMnemonic: 1, Progress, translate);
 foreach (string example in report.Examples)
     Console.WriteLine(example);
 foreach ((string mnemonic, int count) in report.Divergences.OrderByDescending(d => d.Value))
     Console.WriteLine($"{count,8} {mnemonic}");
 Console.WriteLine($"{report.Cases:N0} cases, {report.Divergences.Values.Sum():N0} divergences, first seed {seed}");
 return report.Divergences.Count == 0 ? 0 : 1;
+
+void Progress(long count)
+{
+    if (count - shown < 1_000_000)
+        return;
+    shown = count;
+    Console.Error.WriteLine($"fuzz: {count:N0} cases");
+}

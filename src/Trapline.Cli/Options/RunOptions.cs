@@ -49,7 +49,7 @@ internal sealed class RunOptions
     {
         string engine = result.GetValue(_engine) ?? Engines.Default;
         if (!Engines.Names.Contains(engine))
-            throw new BadInputException($"--engine '{engine}' is not known: use {string.Join(" or ", Engines.Names)}");
+            throw new BadInputException($"--engine '{engine}' is not known: use {string.Join(", ", Engines.Names)}");
         foreach (string device in result.GetValue(_device) ?? [])
         {
             if (device != "testdev")

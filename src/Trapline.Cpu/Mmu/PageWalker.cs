@@ -274,8 +274,12 @@ public sealed unsafe class PageWalker(CpuState* state, GuestMemory memory, CpuMo
         Note(address);
     }
 
+    /// <summary>How often an accessed or dirty bit was set.</summary>
+    public ulong BitsSet { get; private set; }
+
     private void Note(ulong address)
     {
+        BitsSet++;
         if (memory.TryGetPage(address, out ulong offset, out _))
             memory.NoteWrite(address, offset, 8);
     }

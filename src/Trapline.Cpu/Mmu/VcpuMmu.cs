@@ -77,7 +77,26 @@ public sealed unsafe class VcpuMmu : IDisposable
     public void FillSoft(ulong linear, bool write, byte* hostPage)
     {
         ulong page = linear & ~0xFFFul;
+        if (write && OpenedForWriting != null)
+        {
+            _opened.Add(page);
+            OpenedForWriting((nint)hostPage);
+        }
         _soft.Fill(_context, write, page, (ulong)hostPage - page);
+    }
+
+    /// <summary>Hears of each page, by host address, before stores to it take the fast path; null costs nothing.</summary>
+    public Action<nint>? OpenedForWriting { get; set; }
+
+    private readonly List<ulong> _opened = [];
+
+    /// <summary>The next store to any page is heard by <see cref="OpenedForWriting"/> again.</summary>
+    public void CloseWrites()
+    {
+        foreach (ulong page in _opened)
+            _soft.FlushPage(page);
+        _opened.Clear();
+        CloseWindow();
     }
 
     private int _context = SoftTlb.Bypass;

@@ -51,6 +51,9 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     /// <summary>Blocks of one instruction, for oracles: no code that follows may decide anything.</summary>
     private bool _alone;
 
+    /// <summary>All flags are kept everywhere, for oracles.</summary>
+    private bool _exact;
+
     public BlockTranslator(LowLayout low, GuestMemory memory, VcpuMmu mmu, CpuModel model, TranslatorOptions options)
     {
         _features = new ModelFeatures(model);
@@ -127,9 +130,8 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
         Translation translation = new() { Offset = block->Offset, SecondOffset = block->SecondOffset, Rip = block->Rip, Mode = mode, Safe = safe };
         _looked.Clear();
         _alone = alone;
-        ref GuestInstruction last = ref _block.Instructions[_block.Count - 1];
-        RflagsBits atEnd = _block.EndsAtPage ? CodeFacts.Arithmetic : LiveAt(last.NextRip);
-        FlagLiveness.Run(_block, atEnd, LiveAt);
+        _exact = exact;
+        RunFlagLiveness();
         if (exact)
             FlagLiveness.KeepAll(_block);
         Hoisting hoisting = safe ? Hoisting.None : _demoted.TryGetValue(KeyOf(block, safe: false), out Hoisting left) ? left : Hoisting.All;
@@ -211,7 +213,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     /// <summary>Flags live at a guest address: worked out in the block's page, else taken to be all.</summary>
     private RflagsBits LiveAt(ulong target)
     {
-        if (_alone || (target ^ _block.Rip) >> 12 != 0)
+        if (_alone || _exact || (target ^ _block.Rip) >> 12 != 0)
             return CodeFacts.Arithmetic;
         int within = (int)(target & 0xFFF);
         RflagsBits live = _reader.LiveAt(_page + within, 4096 - within, target, out int looked);
@@ -275,6 +277,45 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
         _low.JumpTargets[slot] = target->Native;
         NoteLinked(_low.Frame->LinkId, target);
         return true;
+    }
+
+    /// <summary>Makes indirect jumps to an address leave as if it were not in the jump cache, but after the jump. Always true.</summary>
+    public bool AddStop(ulong rip)
+    {
+        uint slot = (uint)(rip & (LowLayout.JumpEntries - 1));
+        _low.JumpKeys[slot] = 0 - (rip + _low.Frame->CodeKey);
+        _low.JumpTargets[slot] = _stubs.Miss;
+        return true;
+    }
+
+    /// <summary>The instruction at a backing offset, as far as its page holds it.</summary>
+    public Instruction Decode(ulong offset, ulong rip) => _reader.One(_memory.BackingBase + offset, 4096 - (int)(offset & 0xFFF), rip);
+
+    /// <summary>Arithmetic flags that code may read before it writes them, by the same analysis that translations are made with.</summary>
+    public RflagsBits LiveFrom(ulong offset, ulong rip, uint mode)
+    {
+        ReadBlock(offset, rip, mode, GuestBlock.MaxInstructions);
+        if (_block.Count == 0)
+            return CodeFacts.Arithmetic;
+        _looked.Clear();
+        _alone = _exact = false;
+        RunFlagLiveness();
+        // A block's passes know which instructions are the interpreter's, and keep all flags for those; who jumps here looks at less and more.
+        return _block.Instructions[0].LiveBefore & LiveAt(rip);
+    }
+
+    private void ReadBlock(ulong offset, ulong rip, uint mode, int most)
+    {
+        int within = (int)(offset & 0xFFF);
+        _page = _memory.BackingBase + (offset & ~0xFFFul);
+        ModeRules rules = new(Supervisor: BlockMode.Context(mode) != SoftTlb.User, Vectors: (mode & BlockMode.NoVectors) == 0, _features);
+        _reader.Read(_page + within, 4096 - within, rip, most, rules, _block);
+    }
+
+    private void RunFlagLiveness()
+    {
+        RflagsBits atEnd = _block.EndsAtPage ? CodeFacts.Arithmetic : LiveAt(_block.Instructions[_block.Count - 1].NextRip);
+        FlagLiveness.Run(_block, atEnd, LiveAt);
     }
 
     /// <summary>Drops translations that depend on any byte of a written range; all of the page's if the page is no longer watched.</summary>

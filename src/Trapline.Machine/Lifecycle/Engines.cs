@@ -25,7 +25,7 @@ public static class Engines
 {
     public const string Default = "interpreter";
 
-    public static IReadOnlyList<string> Names { get; } = ["translator", "interpreter"];
+    public static IReadOnlyList<string> Names { get; } = ["translator", "interpreter", "verify"];
 
     /// <exception cref="BadInputException">No engine has this name.</exception>
     public static EngineFactory Find(string name) => name switch
@@ -35,6 +35,15 @@ public static class Engines
         {
             SoftwareVcpu vcpu = Software(parts);
             vcpu.EnableTranslator(new TranslatorOptions());
+            return vcpu;
+        },
+        "verify" => parts =>
+        {
+            if (parts.Count > 1)
+                throw new BadInputException("engine 'verify' compares the work of one vCPU; this machine has more");
+            SoftwareVcpu vcpu = Software(parts);
+            if (!vcpu.EnableLockstep(new TranslatorOptions()))
+                throw new BadInputException($"engine 'verify': {SoftwareVcpu.TranslatorObstacle}");
             return vcpu;
         },
         _ => throw new BadInputException($"unknown engine '{name}': use one of {string.Join(", ", Names)}"),

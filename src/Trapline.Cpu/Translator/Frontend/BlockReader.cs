@@ -51,6 +51,15 @@ public sealed unsafe class BlockReader
         }
     }
 
+    /// <summary>One instruction.</summary>
+    public Instruction One(byte* code, int length, ulong rip)
+    {
+        _reader.Start(code, length);
+        _decoder.IP = rip;
+        _decoder.Decode(out Instruction instruction);
+        return instruction;
+    }
+
     /// <summary>Which arithmetic flags code at a place may read before it writes them, from its first few instructions.</summary>
     public RflagsBits LiveAt(byte* code, int length, ulong rip, out int looked)
     {

@@ -95,7 +95,8 @@ public sealed class CodeFacts
             VvvvAccess = vvvv >= 0 ? info.GetOpAccess(vvvv) : OpAccess.None,
             Vector = vector,
             Aligned = (vector && NeedsAlignment(instruction)) || instruction.Mnemonic == Mnemonic.Cmpxchg16b,
-            FlagsRead = instruction.RflagsRead & Arithmetic,
+            // Facts hold for every instruction of the code: what Iced says of one with a count of zero must not.
+            FlagsRead = instruction.Mnemonic is Mnemonic.Rcl or Mnemonic.Rcr ? RflagsBits.CF : instruction.RflagsRead & Arithmetic,
             FlagsKilled = killed,
         };
     }

@@ -73,7 +73,7 @@ public sealed unsafe class Stubs
     public nint LoadVectors { get; }
 
     /// <summary>Leaves with site 0: the target in r14 is not in the jump cache.</summary>
-    private nint Miss { get; }
+    public nint Miss { get; }
 
     /// <summary>The return address at the bottom of the return stack.</summary>
     public nint Bottom { get; }

@@ -1,0 +1,72 @@
+using Iced.Intel;
+using Trapline.Cpu.Translator.Frontend;
+
+namespace Trapline.Fuzz;
+
+/// <summary>Makes short programs: random instructions with forward jumps among them, mostly such as the translator takes, and registers that mostly point at data.</summary>
+public sealed unsafe class SequenceGenerator
+{
+    private readonly InstructionGenerator _instructions = new(64, "");
+    private readonly CaseGenerator _states = new(64, "");
+    private readonly List<byte[]> _parts = [];
+
+    /// <summary>Fills the state, and <paramref name="code"/> with 2 to 12 instructions. Returns the code's length.</summary>
+    public int Next(RandomSource random, NativeTest* test, Span<byte> code)
+    {
+        _states.Next(random, test);
+        int count = 2 + random.Below(11);
+        _parts.Clear();
+        for (int i = 0; i < count; i++)
+            _parts.Add(Part(random, i == count - 1));
+        int length = 0;
+        for (int i = 0; i < count; i++)
+        {
+            Aim(random, i);
+            _parts[i].CopyTo(code[length..]);
+            length += _parts[i].Length;
+        }
+        NativeState* s = &test->In;
+        s->Rip = NativeOracle.CodeBase + (random.OneIn(8) ? (ulong)(4096 - random.Below(length + 1)) : 64u + (ulong)random.Below(8));
+        for (int i = 0; i < 16; i++)
+            if (i == 4 || !random.OneIn(3))
+                s->Gpr[i] = NativeOracle.DataBase + 0x1000u - 512 + (ulong)(random.Below(64) * (random.OneIn(4) ? 1 : 16));
+        if (random.OneIn(4))
+            s->Gpr[1] = (ulong)random.Below(70); // shift counts
+        return length;
+    }
+
+    private byte[] Part(RandomSource random, bool last)
+    {
+        if (!last && random.OneIn(6))
+            return [(byte)(0x70 | random.Below(16)), 0];
+        if (!last && random.OneIn(24))
+            return [0xE8, 0, 0, 0, 0];
+        if (random.OneIn(10))
+            return [(byte)((random.OneIn(2) ? 0x50 : 0x58) | random.Below(8))];
+        Span<byte> bytes = stackalloc byte[16];
+        for (; ; )
+        {
+            Instruction instruction = _instructions.Next(random, bytes);
+            if (instruction.FlowControl != FlowControl.Next && !random.OneIn(8))
+                continue;
+            if (CodeFacts.Of(instruction).Treatment == Treatment.Interpret && !random.OneIn(16))
+                continue;
+            if (instruction.MemoryDisplSize > 1 && (uint)((int)instruction.MemoryDisplacement64 + 256) > 512 && !random.OneIn(32))
+                continue;
+            return bytes[..instruction.Length].ToArray();
+        }
+    }
+
+    /// <summary>Points a jump or call at the beginning of a later instruction, or the program's end.</summary>
+    private void Aim(RandomSource random, int from)
+    {
+        byte[] part = _parts[from];
+        bool jump = part.Length == 2 && (part[0] & 0xF0) == 0x70, call = part.Length == 5 && part[0] == 0xE8 && part.AsSpan(1).IndexOfAnyExcept((byte)0) < 0;
+        if (!jump && !call)
+            return;
+        int to = from + 1 + random.Below(_parts.Count - from), distance = 0;
+        for (int i = from + 1; i < to; i++)
+            distance += _parts[i].Length;
+        part[1] = (byte)(jump ? Math.Min(distance, 127) : distance);
+    }
+}
