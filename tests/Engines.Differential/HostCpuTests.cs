@@ -1,3 +1,4 @@
+using Trapline.Cpu;
 using Trapline.Fuzz;
 
 namespace Engines.Differential;
@@ -16,8 +17,23 @@ public class HostCpuTests
         Assert.True(report.Cases >= 60_000);
     }
 
+    [TranslatorTheory]
+    [InlineData(3)]
+    [InlineData(300_000)]
+    public void TranslatorAgreesWithTheHost(ulong seed)
+    {
+        FuzzReport report = CpuFuzzer.Run(seed, seconds: 0, maxCases: 60_000, filter: "", maxExamples: 5, perMnemonic: 1, translate: true);
+        Assert.True(report.Divergences.Count == 0, string.Join('\n', report.Examples));
+        Assert.True(report.Cases >= 60_000);
+    }
+
     private sealed class HostCpuTheoryAttribute : TheoryAttribute
     {
         public HostCpuTheoryAttribute() => Skip = NativeOracle.Unavailable;
+    }
+
+    private sealed class TranslatorTheoryAttribute : TheoryAttribute
+    {
+        public TranslatorTheoryAttribute() => Skip = NativeOracle.Unavailable ?? SoftwareVcpu.TranslatorObstacle;
     }
 }

@@ -16,7 +16,15 @@ public sealed unsafe class CaseGenerator(int bits, string filter)
         test->Bits = (uint)bits;
         test->Repeats = instruction.HasRepPrefix || instruction.HasRepnePrefix ? 1u : 0;
         NativeState* s = &test->In;
+        State(random, s);
         s->Rip = NativeOracle.CodeBase + (random.OneIn(8) ? 4096u - (uint)random.Below(instruction.Length + 1) : 64u);
+        AimAtWindow(random, instruction, s);
+        return instruction;
+    }
+
+    /// <summary>Random registers and data; RSP points into the data.</summary>
+    public void State(RandomSource random, NativeState* s)
+    {
         s->Rflags = 0x202 | (random.Next() & 0xCD5); // arithmetic flags and DF
         if (!random.OneIn(4))
             s->Rflags &= ~0x400ul;
@@ -25,8 +33,6 @@ public sealed unsafe class CaseGenerator(int bits, string filter)
         s->Gpr[4] = Window(random);
         Extended(random, s->Xsave);
         Data(random, s->Data);
-        AimAtWindow(random, instruction, s);
-        return instruction;
     }
 
     /// <summary>An address near the boundary of the window's two pages, now and then at its very end.</summary>

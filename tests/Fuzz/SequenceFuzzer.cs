@@ -27,7 +27,7 @@ public static unsafe class SequenceFuzzer
             for (; cases < maxCases && (seconds == 0 || watch.Elapsed.TotalSeconds < seconds); cases++)
             {
                 RandomSource random = new(seed + (ulong)cases);
-                int length = generator.Next(random, test, code);
+                int length = generator.Next(seed + (ulong)cases, random, test, code);
                 string? difference = engine.RunSequence(&test->In, code[..length], random);
                 progress?.Invoke(cases);
                 if (difference == null)

@@ -9,11 +9,21 @@ public sealed unsafe class SequenceGenerator
     private readonly InstructionGenerator _instructions = new(64, "");
     private readonly CaseGenerator _states = new(64, "");
     private readonly List<byte[]> _parts = [];
+    private readonly byte[][] _pool = new byte[16384][];
+    private ulong _era = ulong.MaxValue;
 
-    /// <summary>Fills the state, and <paramref name="code"/> with 2 to 12 instructions. Returns the code's length.</summary>
-    public int Next(RandomSource random, NativeTest* test, Span<byte> code)
+    /// <summary>Fills the state, and <paramref name="code"/> with 2 to 12 instructions, which follow from the seed alone. Returns the code's length.</summary>
+    public int Next(ulong seed, RandomSource random, NativeTest* test, Span<byte> code)
     {
-        _states.Next(random, test);
+        // Making an instruction is slow: a million programs share a pool.
+        if (seed >> 20 != _era)
+        {
+            _era = seed >> 20;
+            RandomSource source = new(_era + 0x5EED);
+            for (int i = 0; i < _pool.Length; i++)
+                _pool[i] = Make(source);
+        }
+        _states.State(random, &test->In);
         int count = 2 + random.Below(11);
         _parts.Clear();
         for (int i = 0; i < count; i++)
@@ -43,6 +53,11 @@ public sealed unsafe class SequenceGenerator
             return [0xE8, 0, 0, 0, 0];
         if (random.OneIn(10))
             return [(byte)((random.OneIn(2) ? 0x50 : 0x58) | random.Below(8))];
+        return (byte[])_pool[random.Below(_pool.Length)].Clone();
+    }
+
+    private byte[] Make(RandomSource random)
+    {
         Span<byte> bytes = stackalloc byte[16];
         for (; ; )
         {

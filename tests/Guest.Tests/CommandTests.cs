@@ -4,8 +4,7 @@ using Trapline;
 namespace Guest.Tests;
 
 /// <summary>Commands in the booted guest: arguments, streams and statuses exactly as they were given.</summary>
-[Collection("guests")]
-public sealed class CommandTests(DefaultGuestFixture guest) : IClassFixture<DefaultGuestFixture>
+public abstract class CommandTests(DefaultGuestFixture guest)
 {
     [GuestFact]
     public async Task TheKernelIsDebians()
@@ -80,3 +79,9 @@ public sealed class CommandTests(DefaultGuestFixture guest) : IClassFixture<Defa
         Assert.Equal(130, (await sleeping).Result.ExitCode);
     }
 }
+
+[Collection("guests")]
+public sealed class InterpretedCommandTests(InterpretedGuest guest) : CommandTests(guest), IClassFixture<InterpretedGuest>;
+
+[Collection("guests")]
+public sealed class TranslatedCommandTests(TranslatedGuest guest) : CommandTests(guest), IClassFixture<TranslatedGuest>;

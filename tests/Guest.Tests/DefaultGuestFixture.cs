@@ -7,7 +7,7 @@ using Trapline.Machine;
 namespace Guest.Tests;
 
 /// <summary>One booted guest that all tests of a class share; booting is what is slow.</summary>
-public sealed class DefaultGuestFixture : IAsyncLifetime
+public abstract class DefaultGuestFixture(string engine) : IAsyncLifetime
 {
     private static readonly TimeSpan BootLimit = TimeSpan.FromMinutes(5);
     private static readonly TimeSpan CommandLimit = TimeSpan.FromMinutes(5);
@@ -20,7 +20,11 @@ public sealed class DefaultGuestFixture : IAsyncLifetime
         if (_machine != null)
             return _machine;
         GuestImages images = await GuestImageStore.ForUser().GetAsync(null, CancellationToken.None);
-        _machine = VirtualMachine.CreateDefaultGuest(images, new MachineSpecification { End = new EndSpecification { NoReboot = true } });
+        _machine = VirtualMachine.CreateDefaultGuest(images, new MachineSpecification
+        {
+            Cpu = new CpuSpecification { Engine = engine },
+            End = new EndSpecification { NoReboot = true },
+        });
         _machine.Start();
         bool ready = await _machine.WaitForAgentAsync().WaitAsync(BootLimit);
         Assert.True(ready, "the guest ended while it booted:\n" + string.Join('\n', _machine.LastConsoleLines(30)));
@@ -52,6 +56,10 @@ public sealed class DefaultGuestFixture : IAsyncLifetime
         Assert.Equal(MachineEnd.PowerOff, outcome.End);
     }
 }
+
+public sealed class InterpretedGuest() : DefaultGuestFixture("interpreter");
+
+public sealed class TranslatedGuest() : DefaultGuestFixture("translator");
 
 /// <summary>What a program in the guest did.</summary>
 public sealed record Ran(ProgramResult Result, byte[] Output, byte[] Errors)

@@ -6,27 +6,33 @@ namespace Guest.Tests;
 [Collection("guests")]
 public sealed class LauncherTests
 {
-    [GuestFact]
-    public async Task RunGivesOutputErrorsAndStatus()
+    [GuestTheory]
+    [InlineData("interpreter")]
+    [InlineData("translator")]
+    public async Task RunGivesOutputErrorsAndStatus(string engine)
     {
-        (int status, string output, string errors) = await RunAsync(["run", "--", "sh", "-c", "cat; echo err >&2; exit 7"], "in");
+        (int status, string output, string errors) = await RunAsync(["run", "--engine", engine, "--", "sh", "-c", "cat; echo err >&2; exit 7"], "in");
         Assert.Equal("in", output);
         Assert.Equal("err\n", errors);
         Assert.Equal(7, status);
     }
 
-    [GuestFact]
-    public async Task PanicHasItsStatusAndAReason()
+    [GuestTheory]
+    [InlineData("interpreter")]
+    [InlineData("translator")]
+    public async Task PanicHasItsStatusAndAReason(string engine)
     {
-        (int status, _, string errors) = await RunAsync(["run", "--", "sh", "-c", "echo c > /proc/sysrq-trigger"], "");
+        (int status, _, string errors) = await RunAsync(["run", "--engine", engine, "--", "sh", "-c", "echo c > /proc/sysrq-trigger"], "");
         Assert.Equal(71, status);
         Assert.Contains("panic", errors.Split('\n', StringSplitOptions.RemoveEmptyEntries)[^1]);
     }
 
-    [GuestFact]
-    public async Task AGuestThatHaltsForGoodEndsWithAReason()
+    [GuestTheory]
+    [InlineData("interpreter")]
+    [InlineData("translator")]
+    public async Task AGuestThatHaltsForGoodEndsWithAReason(string engine)
     {
-        (int status, _, string errors) = await RunAsync(["run", "--", "halt", "-f"], "");
+        (int status, _, string errors) = await RunAsync(["run", "--engine", engine, "--", "halt", "-f"], "");
         Assert.Equal(73, status);
         Assert.Contains("halted with interrupts off", errors.Split('\n', StringSplitOptions.RemoveEmptyEntries)[^1]);
     }

@@ -7,8 +7,7 @@ using Trapline.X86;
 namespace Guest.Tests;
 
 /// <summary>The booted system: what it says of itself, its time, its arithmetic against the host's.</summary>
-[Collection("guests")]
-public sealed class SystemTests(DefaultGuestFixture guest) : IClassFixture<DefaultGuestFixture>
+public abstract class SystemTests(DefaultGuestFixture guest)
 {
     [GuestFact]
     public async Task TheKernelLogIsClean()
@@ -111,3 +110,9 @@ public sealed class SystemTests(DefaultGuestFixture guest) : IClassFixture<Defau
         Assert.Equal("3.3333\n", (await guest.ShellAsync("awk 'BEGIN {printf \"%.4f\\n\", 10/3}'")).Text);
     }
 }
+
+[Collection("guests")]
+public sealed class InterpretedSystemTests(InterpretedGuest guest) : SystemTests(guest), IClassFixture<InterpretedGuest>;
+
+[Collection("guests")]
+public sealed class TranslatedSystemTests(TranslatedGuest guest) : SystemTests(guest), IClassFixture<TranslatedGuest>;

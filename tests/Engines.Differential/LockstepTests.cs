@@ -1,0 +1,23 @@
+using Trapline.Cpu;
+using Trapline.Fuzz;
+
+namespace Engines.Differential;
+
+/// <summary>A fixed slice of the stress fuzzer: interpreter against translator, programs of several instructions.</summary>
+public class LockstepTests
+{
+    [TranslatorTheory]
+    [InlineData(1)]
+    [InlineData(50_000_000)]
+    public void TranslatorAgreesWithTheInterpreter(ulong seed)
+    {
+        FuzzReport report = SequenceFuzzer.Run(seed, seconds: 0, maxCases: 30_000, maxExamples: 5);
+        Assert.True(report.Divergences.Count == 0, string.Join('\n', report.Examples));
+        Assert.Equal(30_000, report.Cases);
+    }
+
+    private sealed class TranslatorTheoryAttribute : TheoryAttribute
+    {
+        public TranslatorTheoryAttribute() => Skip = SoftwareVcpu.TranslatorObstacle;
+    }
+}
