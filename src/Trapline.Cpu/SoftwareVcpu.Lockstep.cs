@@ -179,12 +179,15 @@ public sealed unsafe partial class SoftwareVcpu
             if (n > 0 && CodeFacts.Of(instruction).Treatment == Treatment.Interpret)
                 break;
             undefined.Add(instruction);
+            byte shadow = s->StiShadow;
             if (!Step(out PendingFault fault))
             {
                 outcome = $"the interpreter raised exception {fault.Vector} with code {fault.ErrorCode:x} at {s->Rip:x}";
                 break;
             }
             s->Instructions++;
+            if (shadow != 0)
+                s->StiShadow = 0;
             bool sequential = s->Rip == instruction.NextIP;
             if (s->Rip == end && Agree(end, start, undefined.Flags, null))
             {

@@ -81,10 +81,10 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
     internal Lock WideAtomics => _memory.WideAtomics;
 
     public EngineCounters Counters => new(
-        State->Instructions, Mmu.SecondLevelHits, Mmu.PageWalks, _pageFaults, _exceptions, _interruptsDelivered, _blocks.Decoded, _blocks.Invalidated,
-        _lockstep?.Compared ?? 0, _lockstep?.Incomparable ?? 0);
+        State->Instructions, Mmu.SecondLevelHits, Mmu.PageWalks, _pageFaults, _exceptions, _interruptsDelivered, _blocks.Decoded, _blocks.Invalidated);
 
-    public IReadOnlyList<(string Name, long Value)> Details => _translator?.Describe() ?? [];
+    public IReadOnlyList<(string Name, long Value)> Details =>
+        _lockstep != null ? [("blocks compared", _lockstep.Compared), ("blocks that read undefined flags", _lockstep.Incomparable)] : _translator?.Describe() ?? [];
 
     public void Kick() => Request(AttentionKick);
 

@@ -24,9 +24,7 @@ public record struct EngineCounters(
     long Exceptions,
     long Interrupts,
     long BlocksDecoded,
-    long CodeInvalidations,
-    long BlocksCompared = 0,
-    long BlocksIncomparable = 0);
+    long CodeInvalidations);
 
 /// <summary>Something that runs one vCPU: interpreter, translator or KVM. The machine behind the seam never knows which.</summary>
 /// <remarks>All members but <see cref="Kick"/> and the <see cref="Core.IVcpuSignals"/> ones belong to the vCPU's own thread.</remarks>

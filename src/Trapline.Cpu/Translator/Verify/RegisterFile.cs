@@ -18,9 +18,13 @@ public unsafe struct RegisterFile
     private ulong _flagDelta;
     private ulong _rflags;
     private uint _mxcsr;
+    private ulong _gsBase;
+    private ulong _gsAddressBase;
+    private ulong _kernelGsBase;
 
     public void Save(CpuState* s)
     {
+        (_gsBase, _gsAddressBase, _kernelGsBase) = (s->Gs.Base, s->AddressBase[SegmentIndex.Gs], s->KernelGsBase);
         for (int i = 0; i < 16; i++)
             _gpr[i] = s->Gpr[i];
         for (int i = 0; i < 64; i++)
@@ -30,6 +34,7 @@ public unsafe struct RegisterFile
 
     public readonly void Load(CpuState* s)
     {
+        (s->Gs.Base, s->AddressBase[SegmentIndex.Gs], s->KernelGsBase) = (_gsBase, _gsAddressBase, _kernelGsBase);
         for (int i = 0; i < 16; i++)
             s->Gpr[i] = _gpr[i];
         for (int i = 0; i < 64; i++)
@@ -48,6 +53,9 @@ public unsafe struct RegisterFile
         same &= Same("rip", _rip, interpreter->Rip, text);
         same &= Same("rflags", _rflags | arithmetic & flags, interpreter->RFlags | Flags.Arithmetic(interpreter) & flags, text);
         same &= Same("mxcsr", _mxcsr, interpreter->Mxcsr, text);
+        same &= Same("gs base", _gsBase, interpreter->Gs.Base, text);
+        same &= Same("gs address base", _gsAddressBase, interpreter->AddressBase[SegmentIndex.Gs], text);
+        same &= Same("kernel gs base", _kernelGsBase, interpreter->KernelGsBase, text);
         for (int i = 0; i < 64; i++)
             if (_ymm[i] != interpreter->Ymm[i])
                 same &= Same($"ymm{i / 4}[{i % 4}]", _ymm[i], interpreter->Ymm[i], text);
