@@ -60,7 +60,7 @@ public sealed unsafe partial class SoftwareVcpu
         nint entry = (_lockstep!.Compared & 7) == 7 ? _translator.SafeEntry(block) : block->Native;
         if (entry == 0)
             return block;
-        string? difference = Compare(block->Rip, block->Count == 1, entry, out bool moved);
+        string? difference = Compare(block->Rip, entry, out bool moved);
         if (difference != null)
             throw new EngineDivergenceException(difference);
         if (Volatile.Read(ref State->Attention) != 0)
@@ -82,14 +82,14 @@ public sealed unsafe partial class SoftwareVcpu
         string? difference = null;
         _lockstep!.Exact = exact;
         if (block != null && _translator!.TryTranslate(block, safe, out nint entry, exact: exact))
-            difference = Compare(block->Rip, block->Count == 1, entry, out moved);
+            difference = Compare(block->Rip, entry, out moved);
         completed = difference == null && (moved || Step(out _));
         return difference;
     }
 
     /// <summary>Runs a translation of one instruction or several, takes it back, interprets the same, compares. Null: they agree.</summary>
     /// <param name="moved">False: the next instruction is the interpreter's.</param>
-    private string? Compare(ulong start, bool single, nint entry, out bool moved)
+    private string? Compare(ulong start, nint entry, out bool moved)
     {
         CpuState* s = State;
         Lockstep lockstep = _lockstep!;
@@ -97,7 +97,7 @@ public sealed unsafe partial class SoftwareVcpu
         Mmu.CloseWrites();
         lockstep.Pages.Begin();
         lockstep.Before.Save(s);
-        moved = RunAlone(entry, start, single);
+        moved = RunAlone(entry);
         lockstep.Translated.Save(s);
         lockstep.TranslatedFlags = Flags.Arithmetic(s);
         ulong end = s->Rip;
@@ -115,7 +115,7 @@ public sealed unsafe partial class SoftwareVcpu
     }
 
     /// <summary>Runs a translation until it leaves for anything but a TLB miss. RIP is where it left. False: the instruction there is the interpreter's.</summary>
-    private bool RunAlone(nint entry, ulong start, bool single)
+    private bool RunAlone(nint entry)
     {
         CpuState* s = State;
         BlockTranslator translator = _translator!;
@@ -156,8 +156,7 @@ public sealed unsafe partial class SoftwareVcpu
             }
             UnpackFlags(f);
             s->Rip = site.Rip;
-            // Attention before a call is before the call; at a backward jump it is after the jump.
-            return site.Kind == ExitKind.Link || (site.Kind == ExitKind.Attention && !(single && site.Rip == start));
+            return site.Kind == ExitKind.Link || (site.Kind == ExitKind.Attention && !site.Before);
         }
     }
 
@@ -178,7 +177,10 @@ public sealed unsafe partial class SoftwareVcpu
             Instruction instruction = _translator!.Decode(offset, s->Rip);
             if (n > 0 && CodeFacts.Of(instruction).Treatment == Treatment.Interpret)
                 break;
-            undefined.Add(instruction);
+            if (instruction.IsInvalid)
+                undefined.AddUnknown(); // goes on in the next page
+            else
+                undefined.Add(instruction);
             byte shadow = s->StiShadow;
             if (!Step(out PendingFault fault))
             {
@@ -188,7 +190,7 @@ public sealed unsafe partial class SoftwareVcpu
             s->Instructions++;
             if (shadow != 0)
                 s->StiShadow = 0;
-            bool sequential = s->Rip == instruction.NextIP;
+            bool sequential = s->Rip == instruction.NextIP || instruction.IsInvalid;
             if (s->Rip == end && Agree(end, start, undefined.Flags, null))
             {
                 lockstep.Compared++;

@@ -14,6 +14,9 @@ public static class SameBaseGroups
     /// <summary>Wider ranges straddle pages too often.</summary>
     private const int MaxSpan = 240;
 
+    /// <summary>Sums of displacements and sizes stay far from overflow, which would make a range look smaller than it is.</summary>
+    private const long FarthestField = 1 << 30;
+
     public static void Run(GuestBlock block)
     {
         Span<GuestInstruction> all = block.All;
@@ -63,6 +66,8 @@ public static class SameBaseGroups
     private static bool IsPlainAccess(in GuestInstruction i, out Register b)
     {
         b = i.Iced.MemoryBase;
+        if ((long)i.Iced.MemoryDisplacement64 is < -FarthestField or > FarthestField)
+            return false;
         return i.Treatment == Treatment.Reencode && !i.InWindow && !i.Facts.Aligned && i.Facts.RmOperand >= 0
             && i.Iced.GetOpKind(i.Facts.RmOperand) == OpKind.Memory && b.IsGPR64() && i.Iced.MemoryIndex == Register.None
             && i.Iced.SegmentPrefix is not (Register.FS or Register.GS) && HostRegister.Of(b.GetNumber()) != HostRegister.None

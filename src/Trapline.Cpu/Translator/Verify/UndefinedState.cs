@@ -10,6 +10,8 @@ public struct UndefinedState
     /// <summary>Something read an undefined flag, or computed an approximation that each maker defines: nothing that follows can be compared.</summary>
     public bool Tainted { get; private set; }
 
+    public void AddUnknown() => Flags = Frontend.CodeFacts.Arithmetic;
+
     public void Add(in Instruction instruction)
     {
         Tainted |= (instruction.RflagsRead & Flags) != 0 || instruction.Mnemonic is Mnemonic.Pushfq or Mnemonic.Lahf && Flags != 0 || Approximates(instruction)
