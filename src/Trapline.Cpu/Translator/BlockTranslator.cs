@@ -46,6 +46,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     /// <summary>Linear pages that code was translated from: a flush of one makes return sites in it stale.</summary>
     private readonly HashSet<ulong> _linearPages = [];
     private bool _spaceDirty = true;
+    private uint _mode;
     private byte* _page;
 
     /// <summary>Blocks of one instruction, for oracles: no code that follows may decide anything.</summary>
@@ -428,9 +429,10 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     public void Prepare()
     {
         TranslationFrame* f = _low.Frame;
-        if (_spaceDirty)
+        if (_spaceDirty || _low.State->Mode != _mode)
         {
             _spaceDirty = false;
+            _mode = _low.State->Mode;
             int context = _mmu.Context;
             if (context != _context)
             {
@@ -440,7 +442,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
                 f->ShadowTop = _low.ShadowTop(context);
                 f->ShadowRsp = _shadowRsp[context];
             }
-            uint id = _scopes.IdOf(context, _mmu.Tag);
+            uint id = _scopes.IdOf(_low.State->Mode, _mmu.Tag);
             f->LinkId = id;
             f->CodeKey = id;
             ulong tag = _mmu.Tag;

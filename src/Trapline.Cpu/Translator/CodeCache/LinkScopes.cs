@@ -1,3 +1,4 @@
+using Trapline.Cpu.Interpreter;
 using Trapline.Cpu.Mmu;
 
 namespace Trapline.Cpu.Translator.CodeCache;
@@ -7,7 +8,8 @@ namespace Trapline.Cpu.Translator.CodeCache;
 /// linked code in it is flushed, and is never used twice within a generation of the code cache.
 /// </summary>
 /// <remarks>
-/// The contexts of rings 0 to 2 have one number each whatever the address space, since only code in global pages is linked there.
+/// Rings 0 to 2 have the same number whatever the address space, since only code in global pages is linked there. Every mode has numbers of its own:
+/// the same bytes translate differently in it.
 /// </remarks>
 public sealed class LinkScopes
 {
@@ -16,30 +18,32 @@ public sealed class LinkScopes
 
     /// <summary>When the numbers are used up: under it nothing is linked, until the code cache is emptied.</summary>
     public const uint NoLinks = Last;
-    private readonly Dictionary<ulong, uint> _users = [];
-    private readonly uint[] _contexts = new uint[SoftTlb.Contexts];
+    private readonly Dictionary<(uint Mode, ulong Tag), uint> _ids = [];
+    private readonly List<uint> _modes = [];
     private readonly HashSet<(uint Id, ulong Page)> _pages = [];
     private uint _next = 1;
 
     /// <summary>The numbers are nearly used up: the code cache must be emptied and <see cref="Restart"/> called.</summary>
     public bool Exhausted => _next > Last - 16;
 
-    /// <param name="context">Soft-TLB context.</param>
+    /// <param name="mode">The mode that blocks are keyed by.</param>
     /// <param name="tag">The tagged TLB's tag of the current address space.</param>
-    public uint IdOf(int context, ulong tag)
+    public uint IdOf(uint mode, ulong tag)
     {
         if (_next >= Last)
             return NoLinks;
-        if (context != SoftTlb.User)
-            return _contexts[context] != 0 ? _contexts[context] : _contexts[context] = _next++;
-        if (!_users.TryGetValue(tag, out uint id))
+        if (!_modes.Contains(mode))
+            _modes.Add(mode);
+        if (!_ids.TryGetValue(KeyOf(mode, tag), out uint id))
         {
-            if (_users.Count > 4096)
-                _users.Clear(); // tags of dead address spaces pile up; the living get new numbers
-            _users[tag] = id = _next++;
+            if (_ids.Count > 4096)
+                _ids.Clear(); // tags of dead address spaces pile up; the living get new numbers
+            _ids[KeyOf(mode, tag)] = id = _next++;
         }
         return id;
     }
+
+    private static (uint Mode, ulong Tag) KeyOf(uint mode, ulong tag) => (mode, BlockMode.Context(mode) == SoftTlb.User ? tag : 0);
 
     /// <summary>Code of this page takes part in a link or the jump cache under this number.</summary>
     public void Note(uint id, ulong linear) => _pages.Add((id, linear >> 12));
@@ -49,26 +53,17 @@ public sealed class LinkScopes
     {
         ulong page = linear >> 12;
         bool died = false;
-        if (_users.TryGetValue(tag, out uint id) && _pages.Contains((id, page)))
-        {
-            _users.Remove(tag);
-            died = true;
-        }
-        for (int context = 0; context < _contexts.Length; context++)
-            if (_contexts[context] != 0 && _pages.Contains((_contexts[context], page)))
+        foreach (uint mode in _modes)
+            if (_ids.TryGetValue(KeyOf(mode, tag), out uint id) && _pages.Contains((id, page)))
             {
-                _contexts[context] = 0;
+                _ids.Remove(KeyOf(mode, tag));
                 died = true;
             }
         return died;
     }
 
     /// <summary>Every translation was flushed, global ones too.</summary>
-    public void AllFlushed()
-    {
-        _users.Clear();
-        Array.Clear(_contexts);
-    }
+    public void AllFlushed() => _ids.Clear();
 
     public void Restart()
     {
