@@ -90,8 +90,8 @@ public sealed class CodeFacts
             RegIsGeneral = reg >= 0 && IsGeneral(code.GetOpKind(reg)),
             RmIsGeneral = rm >= 0 && IsGeneral(code.GetOpKind(rm)),
             VvvvIsGeneral = vvvv >= 0 && IsGeneral(code.GetOpKind(vvvv)),
-            RegAccess = reg >= 0 ? info.GetOpAccess(reg) : OpAccess.None,
-            RmAccess = rm >= 0 ? info.GetOpAccess(rm) : OpAccess.None,
+            RegAccess = reg >= 0 ? AccessOf(instruction, info.GetOpAccess(reg), reg) : OpAccess.None,
+            RmAccess = rm >= 0 ? AccessOf(instruction, info.GetOpAccess(rm), rm) : OpAccess.None,
             VvvvAccess = vvvv >= 0 ? info.GetOpAccess(vvvv) : OpAccess.None,
             Vector = vector,
             Aligned = (vector && NeedsAlignment(instruction)) || instruction.Mnemonic == Mnemonic.Cmpxchg16b,
@@ -100,6 +100,16 @@ public sealed class CodeFacts
             FlagsKilled = killed,
         };
     }
+
+    /// <summary>
+    /// Iced knows that XOR of a register with itself reads nothing, nor AND with 0. Facts hold for every instruction of the code, whichever is met first.
+    /// </summary>
+    private static OpAccess AccessOf(in Instruction instruction, OpAccess access, int operand) => instruction.Mnemonic switch
+    {
+        Mnemonic.Xor or Mnemonic.Sub or Mnemonic.Sbb or Mnemonic.And or Mnemonic.Or or Mnemonic.Add or Mnemonic.Adc => operand == 0 ? OpAccess.ReadWrite : OpAccess.Read,
+        Mnemonic.Cmp or Mnemonic.Test => OpAccess.Read,
+        _ => access,
+    };
 
     private static bool IsGeneral(OpCodeOperandKind kind)
     {
