@@ -184,7 +184,7 @@ public sealed unsafe class HostileCodeTests
         HashSet<uint> seen = [];
         for (ulong tag = 0; tag < 70_000; tag++)
         {
-            uint id = scopes.IdOf(Mmu.SoftTlb.User, tag);
+            uint id = scopes.IdOf((uint)Mmu.SoftTlb.User << Interpreter.BlockMode.ContextShift, tag);
             Assert.True(id == LinkScopes.NoLinks ? scopes.Exhausted : seen.Add(id));
         }
         Assert.True(scopes.Exhausted);
