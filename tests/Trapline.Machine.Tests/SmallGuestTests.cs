@@ -9,6 +9,42 @@ public sealed class SmallGuestTests
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(1);
 
+    /// <summary>KVM's interface: interrupts by bitmap of APIC ids, a number for "no such call".</summary>
+    [Fact]
+    public async Task HypercallsAnswerAsUnderKvm()
+    {
+        DebugLine line = new();
+        using GuestMachine machine = GuestMachine.Create(SmallGuest.Specification(a =>
+        {
+            a.mov(eax, 0xFEE000F0); // the local APIC, enabled by software
+            a.mov(__dword_ptr[eax], 0x1FF);
+            Ask(a, number: 10, lower: 1, lowest: 0, result: 1, 'a'); // to APIC 0, which takes it
+            Ask(a, number: 10, lower: 1, lowest: 5, result: 0, 'b'); // to APIC 5, which is not there
+            Ask(a, number: 10, lower: -1, lowest: -1, result: 0, 'c'); // ids beyond 32 bits
+            Ask(a, number: 999, lower: 0, lowest: 0, result: -1000, 'd');
+            SmallGuest.Exit(a, 1);
+        }, line));
+        MachineOutcome outcome = await machine.RunAsync().WaitAsync(Limit);
+        Assert.Equal(MachineEnd.DebugExit, outcome.End);
+        Assert.Equal("abcd", line.Text);
+
+        static void Ask(Iced.Intel.Assembler a, int number, int lower, int lowest, int result, char letter)
+        {
+            Iced.Intel.Label wrong = a.CreateLabel();
+            a.mov(eax, number);
+            a.mov(ebx, lower);
+            a.xor(ecx, ecx);
+            a.mov(edx, lowest);
+            a.mov(esi, 0x41); // fixed, vector 41h
+            a.vmcall();
+            a.cmp(eax, result);
+            a.jne(wrong);
+            SmallGuest.Say(a, letter);
+            a.Label(ref wrong);
+            a.nop();
+        }
+    }
+
     [Fact]
     public async Task ExitsAndTlbFillsAllocateNothing()
     {

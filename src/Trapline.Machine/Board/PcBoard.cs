@@ -57,7 +57,7 @@ internal sealed class PcBoard : IDisposable
             FirmwareData.Describe(cmos, configuration, Layout, vcpus);
 
             MachineMsrs[] msrs = [.. Enumerable.Range(0, vcpus).Select(_ => new MachineMsrs(model.PhysicalAddressBits, model.Has(Feature.Monitor)))];
-            Seam = new IoSeam(_ports, _mmio, _interrupts.LocalApics, msrs, Clock, Trace, specification.Diagnostics.TimeExits);
+            Seam = new IoSeam(_ports, _mmio, _interrupts.LocalApics, msrs, new Hypercalls(_interrupts.Bus, vcpus), Clock, Trace, specification.Diagnostics.TimeExits);
             Vcpus = AddProcessors(engines);
             Boot();
         }

@@ -15,6 +15,8 @@ internal sealed class IoSeam : IIoSeam
     private readonly MmioBus _memory;
     private readonly LocalApic[] _localApics;
     private readonly MachineMsrs[] _msrs;
+    private readonly Hypercalls _hypercalls;
+    private readonly ExitCounters _hypercallCounters;
     private readonly GuestClock _clock;
     private readonly MachineTrace _trace;
     private readonly bool _timing;
@@ -25,9 +27,10 @@ internal sealed class IoSeam : IIoSeam
     private readonly ExitCounters _apicPage;
     private readonly ExitCounters _taskPriority;
 
-    public IoSeam(PortBus ports, MmioBus memory, LocalApic[] localApics, MachineMsrs[] msrs, GuestClock clock, MachineTrace trace, bool timing)
+    public IoSeam(PortBus ports, MmioBus memory, LocalApic[] localApics, MachineMsrs[] msrs, Hypercalls hypercalls, GuestClock clock, MachineTrace trace, bool timing)
     {
-        (_ports, _memory, _localApics, _msrs, _clock, _trace, _timing) = (ports, memory, localApics, msrs, clock, trace, timing);
+        (_ports, _memory, _localApics, _msrs, _hypercalls, _clock, _trace, _timing) = (ports, memory, localApics, msrs, hypercalls, clock, trace, timing);
+        _hypercallCounters = new ExitCounters(localApics.Length, 1);
         _tracing = trace.Wants(TraceKinds.Exits | TraceKinds.Unclaimed);
         _msrCounters = new ExitCounters(localApics.Length, (OtherMsrs + 1) * 2);
         _apicPage = new ExitCounters(localApics.Length, 2);
@@ -129,8 +132,13 @@ internal sealed class IoSeam : IIoSeam
         _localApics[vcpu].WriteCr8(value);
     }
 
-    /// <summary>No hypercall interface is offered.</summary>
-    public bool Hypercall(int vcpu, Span<ulong> registers) => false;
+    public bool Hypercall(int vcpu, Span<ulong> registers)
+    {
+        long start = Start();
+        _hypercalls.Call(registers);
+        Finish(start, vcpu, _hypercallCounters, 0);
+        return true;
+    }
 
     public IReadOnlyList<ExitStatistics> Report()
     {
@@ -141,6 +149,7 @@ internal sealed class IoSeam : IIoSeam
         _apicPage.Report(list, ExitKind.MmioWrite, 1, "local APIC page");
         _taskPriority.Report(list, ExitKind.TaskPriority, 0, "CR8 read");
         _taskPriority.Report(list, ExitKind.TaskPriority, 1, "CR8 write");
+        _hypercallCounters.Report(list, ExitKind.Hypercall, 0, "hypercall");
         for (int i = 0; i <= OtherMsrs; i++)
         {
             string target = i == OtherMsrs ? "other" : string.Create(CultureInfo.InvariantCulture, $"x2APIC 0x{Msr.X2ApicFirst + i:x}");
