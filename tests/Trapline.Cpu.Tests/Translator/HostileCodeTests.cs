@@ -154,6 +154,19 @@ public sealed unsafe class HostileCodeTests
         }
     }
 
+    /// <summary>No RSP that a guest can think of passes the check of a closed window.</summary>
+    [TranslatorFact]
+    public void AStackPointerCannotNameTheClosedWindow()
+    {
+        using TranslatedGuest guest = new();
+        guest.Load(a => { a.mov(rsp, rax); a.pop(rbx); TranslatedGuest.End(a); });
+        guest.State->Gpr[0] = TranslatedGuest.Data;
+        guest.Warm();
+        guest.Cpu.Mmu.FlushAll();
+        guest.State->Gpr[0] = 0x4000_0000_0000_0000;
+        Assert.Equal(StopReason.TripleFault, guest.Run());
+    }
+
     /// <summary>A model without an instruction set raises #UD, whatever the host has.</summary>
     [TranslatorFact]
     public void TheModelDecidesWhatIsUndefined()

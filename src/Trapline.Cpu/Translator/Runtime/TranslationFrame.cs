@@ -49,6 +49,10 @@ public unsafe struct TranslationFrame
     /// <summary>Site of the last return: if it led to an address that is not canonical, the return itself faults and must be undone.</summary>
     public uint LastReturn;
 
-    /// <summary>A page number that no address is in (not canonical).</summary>
-    public const ulong NoPage = 0x4000_0000_0000_0000;
+    /// <summary>
+    /// The tag of a closed window: not canonical, and secret. Guest RSP may hold any value, and one in this very page would pass a closed window's check
+    /// and reach the host by a stale delta.
+    /// </summary>
+    public static readonly ulong NoPage =
+        BitConverter.ToUInt64(System.Security.Cryptography.RandomNumberGenerator.GetBytes(8)) & 0x3FFF_FFFF_FFFF_F000 | 0x4000_0000_0000_0000;
 }
