@@ -175,7 +175,7 @@ public sealed class KernelLoaderTests : IDisposable
         Assert.Contains("PVH", Refusal(plain), StringComparison.Ordinal);
         byte[] huge = BootImages.BzImage();
         BootImages.Put32(huge, 0x260, 0x2000_0000);
-        Assert.Contains("more memory", Refusal(huge), StringComparison.Ordinal);
+        Assert.Contains("is too small", Refusal(huge), StringComparison.Ordinal);
         byte[] high = BootImages.BzImage(); // it would fit at 1 MiB, but such a kernel moves itself to where it prefers to be
         BootImages.Put64(high, 0x258, 0x300_0000);
         BootImages.Put32(high, 0x260, 0x200_0000);

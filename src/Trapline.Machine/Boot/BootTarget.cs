@@ -56,10 +56,18 @@ public sealed class BootTarget(GuestMemory memory, MemoryLayout layout, ulong rs
         ulong floor = Math.Max(taken, MachineConstants.FirmwareAreaEnd);
         if (length > top || ((top - length) & ~0xFFFul) < floor)
             throw new BadInputException(string.Create(CultureInfo.InvariantCulture,
-                $"{what} of {length} bytes does not fit into {layout.MemoryBytes >> 20} MiB of memory beside the kernel: give more memory"));
+                $"memory of {layout.MemoryBytes >> 20} MiB is too small: {what} of {length} bytes does not fit beside the kernel; give more"));
         return (top - length) & ~0xFFFul;
     }
 
-    private BadInputException NoRoom(string what, ulong address, ulong length) => new(string.Create(CultureInfo.InvariantCulture,
-        $"{what} needs memory at 0x{address:x} to 0x{address + length:x}, which a machine with {layout.MemoryBytes >> 20} MiB does not have: give more memory"));
+    private BadInputException NoRoom(string what, ulong address, ulong length)
+    {
+        ulong end = address + length;
+        // More memory helps unless the place is taken by firmware or lies where device memory is.
+        return new BadInputException(end > layout.LowEnd && end <= MachineConstants.LowMemoryLimit
+            ? string.Create(CultureInfo.InvariantCulture,
+                $"memory of {layout.MemoryBytes >> 20} MiB is too small: {what} needs 0x{address:x} to 0x{end:x}; give at least {((end - 1) >> 20) + 1}M")
+            : string.Create(CultureInfo.InvariantCulture,
+                $"{what} needs memory at 0x{address:x} to 0x{end:x}, which this machine does not have there: it cannot be booted"));
+    }
 }

@@ -112,7 +112,7 @@ internal static class MultibootLoader
             string what = $"initrd '{initrd.Name}'";
             ulong length = (ulong)initrd.Content.Length;
             if (!target.IsUsable(after, length))
-                throw new BadInputException($"{what} of {length} bytes does not fit into {target.Layout.MemoryBytes >> 20} MiB of memory beside the kernel: give more memory");
+                throw new BadInputException($"memory of {target.Layout.MemoryBytes >> 20} MiB is too small: {what} of {length} bytes does not fit beside the kernel; give more");
             target.Load(after, initrd.Content.Span, what);
             flags |= InfoModules;
             BinaryPrimitives.WriteUInt32LittleEndian(s[20..], 1);

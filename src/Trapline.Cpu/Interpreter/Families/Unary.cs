@@ -42,31 +42,39 @@ public static unsafe class Unary
     private readonly struct Inc : IBinaryOperation
     {
         public static bool Writes { [MethodImpl(Inline)] get => true; }
-        [MethodImpl(Inline)] public static ulong Compute<W>(CpuState* s, ulong a, ulong b) where W : IWidth => W.Truncate(a + 1);
-        [MethodImpl(Inline)] public static void SetFlags<W>(CpuState* s, ulong a, ulong b, ulong r) where W : IWidth =>
+        [MethodImpl(Inline)]
+        public static ulong Compute<W>(CpuState* s, ulong a, ulong b) where W : IWidth => W.Truncate(a + 1);
+        [MethodImpl(Inline)]
+        public static void SetFlags<W>(CpuState* s, ulong a, ulong b, ulong r) where W : IWidth =>
             SetStepFlags(s, W.SignExtend(r), W.SignExtend(~a & r), a ^ r);
     }
 
     private readonly struct Dec : IBinaryOperation
     {
         public static bool Writes { [MethodImpl(Inline)] get => true; }
-        [MethodImpl(Inline)] public static ulong Compute<W>(CpuState* s, ulong a, ulong b) where W : IWidth => W.Truncate(a - 1);
-        [MethodImpl(Inline)] public static void SetFlags<W>(CpuState* s, ulong a, ulong b, ulong r) where W : IWidth =>
+        [MethodImpl(Inline)]
+        public static ulong Compute<W>(CpuState* s, ulong a, ulong b) where W : IWidth => W.Truncate(a - 1);
+        [MethodImpl(Inline)]
+        public static void SetFlags<W>(CpuState* s, ulong a, ulong b, ulong r) where W : IWidth =>
             SetStepFlags(s, W.SignExtend(r), W.SignExtend(a & ~r), a ^ r);
     }
 
     private readonly struct Neg : IBinaryOperation
     {
         public static bool Writes { [MethodImpl(Inline)] get => true; }
-        [MethodImpl(Inline)] public static ulong Compute<W>(CpuState* s, ulong a, ulong b) where W : IWidth => W.Truncate(0 - a);
-        [MethodImpl(Inline)] public static void SetFlags<W>(CpuState* s, ulong a, ulong b, ulong r) where W : IWidth =>
+        [MethodImpl(Inline)]
+        public static ulong Compute<W>(CpuState* s, ulong a, ulong b) where W : IWidth => W.Truncate(0 - a);
+        [MethodImpl(Inline)]
+        public static void SetFlags<W>(CpuState* s, ulong a, ulong b, ulong r) where W : IWidth =>
             Flags.SetSub(s, 0, a, r, W.SignExtend(r), W.Bits);
     }
 
     private readonly struct Not : IBinaryOperation
     {
         public static bool Writes { [MethodImpl(Inline)] get => true; }
-        [MethodImpl(Inline)] public static ulong Compute<W>(CpuState* s, ulong a, ulong b) where W : IWidth => W.Truncate(~a);
-        [MethodImpl(Inline)] public static void SetFlags<W>(CpuState* s, ulong a, ulong b, ulong r) where W : IWidth { }
+        [MethodImpl(Inline)]
+        public static ulong Compute<W>(CpuState* s, ulong a, ulong b) where W : IWidth => W.Truncate(~a);
+        [MethodImpl(Inline)]
+        public static void SetFlags<W>(CpuState* s, ulong a, ulong b, ulong r) where W : IWidth { }
     }
 }

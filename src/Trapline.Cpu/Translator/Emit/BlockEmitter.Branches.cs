@@ -78,12 +78,7 @@ public sealed unsafe partial class BlockEmitter
     {
         ulong target = i.Iced.NearBranchTarget;
         bool backward = target <= i.Rip;
-        Condition condition = (Condition)(i.Iced.ConditionCode switch
-        {
-            ConditionCode.o => 0, ConditionCode.no => 1, ConditionCode.b => 2, ConditionCode.ae => 3, ConditionCode.e => 4, ConditionCode.ne => 5,
-            ConditionCode.be => 6, ConditionCode.a => 7, ConditionCode.s => 8, ConditionCode.ns => 9, ConditionCode.p => 10, ConditionCode.np => 11,
-            ConditionCode.l => 12, ConditionCode.ge => 13, ConditionCode.le => 14, _ => 15,
-        });
+        Condition condition = (Condition)(i.Iced.ConditionCode - ConditionCode.o); // both are in encoding order
         if (!SamePage(_block.Rip, target))
         {
             nint from = _asm.Jump(condition);
