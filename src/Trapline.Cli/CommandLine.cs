@@ -70,6 +70,7 @@ internal static class CommandLine
         RootCommand root = new("Trapline runs virtual machines on a CPU written in C#: no KVM, no root, no native library") { HelpName = "trapline" };
         root.Add(run);
         root.Add(CpuCommand.Build(output));
+        root.Add(DisassembleCommand.Build(output));
         root.Add(CompletionCommand.Build(output));
         HelpOption help = root.Options.OfType<HelpOption>().Single();
         ExtendedHelp extended = new((HelpAction)help.Action!, run, RunExamples + ExitCodes.Help);

@@ -48,7 +48,7 @@ internal sealed class RunResources : IDisposable
     {
         TextWriter? writer = settings.Trace switch
         {
-            null => null,
+            null => settings.DumpBlocks.Count > 0 ? Console.Error : null,
             { Path: null } => Console.Error,
             { Path: { } path } => Use(new StreamWriter(OutputFile.Create("--trace", path, path), bufferSize: 1 << 16)),
         };
@@ -57,6 +57,8 @@ internal sealed class RunResources : IDisposable
             TimeExits = settings.Statistics,
             Trace = settings.Trace?.Kinds ?? TraceKinds.None,
             TraceWriter = writer,
+            DumpBlocks = settings.DumpBlocks,
+            PerfMap = settings.PerfMap ? Use(PerfMapFile.Open()) : null,
         };
     }
 

@@ -102,6 +102,8 @@ internal sealed class RunSession(RunSettings settings)
             },
         };
         VirtualMachine vm = CreateMachine(specification, images);
+        if (vm.EngineNote is { } note)
+            Console.Error.WriteLine("trapline: " + note);
         if (TerminalIsSerial(asCommand) && InteractiveTerminal.Open() is { } terminal)
             resources.Use(terminal);
         return vm;

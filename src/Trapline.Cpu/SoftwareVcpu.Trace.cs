@@ -1,16 +1,18 @@
+using Trapline.Cpu.Translator.Debugging;
 using Trapline.X86;
 
 namespace Trapline.Cpu;
 
-/// <summary>Shows exceptions and page walks to whoever asked.</summary>
+/// <summary>Shows exceptions, page walks and translations to whoever asked.</summary>
 public sealed unsafe partial class SoftwareVcpu
 {
     private IEngineTrace? _trace;
 
     /// <summary>Starts or stops telling an observer. Set it while the vCPU is stopped.</summary>
-    public void Observe(IEngineTrace? trace, bool walks)
+    public void Observe(IEngineTrace? trace, bool walks, bool translations = false)
     {
         _trace = trace;
+        _translator?.Watcher = trace != null && translations ? new TranslationTrace(trace, Index, _translator) : null;
         Mmu.WalkTrace = trace != null && walks ? TraceWalk : null;
     }
 

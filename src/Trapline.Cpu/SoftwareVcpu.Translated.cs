@@ -1,3 +1,4 @@
+using System.ComponentModel;
 using Trapline.Cpu.Interpreter;
 using Trapline.Cpu.Mmu;
 using Trapline.Cpu.Translator;
@@ -22,11 +23,23 @@ public sealed unsafe partial class SoftwareVcpu
     /// <returns>False: this host cannot, and the vCPU stays with the interpreter.</returns>
     public bool EnableTranslator(TranslatorOptions options)
     {
-        if (TranslatorObstacle != null || !_low.IsLow)
+        Shortcoming = TranslatorObstacle ?? (_low.IsLow ? null : "the host has no memory left below 2 GiB");
+        if (Shortcoming != null)
             return false;
-        _translator = new BlockTranslator(_low, _memory, Mmu, _model, options);
-        return true;
+        try
+        {
+            _translator = new BlockTranslator(_low, _memory, Mmu, _model, options);
+            return true;
+        }
+        catch (Win32Exception e)
+        {
+            Shortcoming = $"the host refused memory for code ({e.Message})";
+            return false;
+        }
     }
+
+    /// <summary>Why <see cref="EnableTranslator"/> gave up.</summary>
+    public string? Shortcoming { get; private set; }
 
     public BlockTranslator? Translator => _translator;
 
@@ -211,7 +224,10 @@ public sealed unsafe partial class SoftwareVcpu
         if ((linear & 0xFFF) + (ulong)size > 4096 || Mmu.Context == SoftTlb.Bypass || !Canonical(linear, size))
             return false;
         Access access = UserBit | (write ? Access.Write : Access.Read);
-        if (!Mmu.Translate(linear, access, out ulong gpa, out _) || !_memory.TryGetPage(gpa, out ulong offset, out MemoryKind kind))
+        long start = _translator!.StartTime();
+        bool translated = Mmu.Translate(linear, access, out ulong gpa, out _);
+        _translator.AddMmuTime(start);
+        if (!translated || !_memory.TryGetPage(gpa, out ulong offset, out MemoryKind kind))
             return false;
         if (write)
         {

@@ -83,8 +83,11 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
     public EngineCounters Counters => new(
         State->Instructions, Mmu.SecondLevelHits, Mmu.PageWalks, _pageFaults, _exceptions, _interruptsDelivered, _blocks.Decoded, _blocks.Invalidated);
 
-    public IReadOnlyList<(string Name, long Value)> Details =>
-        _lockstep != null ? [("blocks compared", _lockstep.Compared), ("blocks that read undefined flags", _lockstep.Incomparable)] : _translator?.Describe() ?? [];
+    public IReadOnlyList<EngineDetail> Details => _lockstep != null
+        ? [new("lockstep", "blocks compared", _lockstep.Compared), new("lockstep", "blocks that read undefined flags", _lockstep.Incomparable)]
+        : _translator?.Describe() ?? [];
+
+    public EngineTimes? Times => _translator?.Times;
 
     public void Kick() => Request(AttentionKick);
 

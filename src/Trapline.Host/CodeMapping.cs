@@ -21,32 +21,24 @@ public sealed unsafe class CodeMapping : IDisposable
     public byte* Writable => _writable;
     public byte* Executable => _executable;
 
+    /// <summary>Shared memory without a file: Linux perf takes its names from a map only for that.</summary>
     /// <exception cref="Win32Exception">The host refused the memory, or executable mappings altogether.</exception>
     public static CodeMapping Create(ulong length)
     {
-        int fd = Libc.MemfdCreate("trapline-code", Libc.MfdCloexec);
-        if (fd < 0)
+        byte* writable = Libc.Mmap(null, length, Libc.ProtRead | Libc.ProtWrite, Libc.MapShared | Libc.MapAnonymous | Libc.MapNoReserve, -1, 0);
+        if ((nint)writable == -1)
             throw new Win32Exception(Marshal.GetLastPInvokeError());
-        try
+        // An old length of 0 makes a second view of a shared mapping (mremap(2)).
+        byte* executable = Libc.Mremap(writable, 0, length, Libc.MremapMayMove);
+        if ((nint)executable == -1 || Libc.Mprotect(executable, length, Libc.ProtRead | Libc.ProtExec) != 0)
         {
-            if (Libc.Ftruncate(fd, (long)length) != 0)
-                throw new Win32Exception(Marshal.GetLastPInvokeError());
-            byte* writable = Libc.Mmap(null, length, Libc.ProtRead | Libc.ProtWrite, Libc.MapShared | Libc.MapNoReserve, fd, 0);
-            if ((nint)writable == -1)
-                throw new Win32Exception(Marshal.GetLastPInvokeError());
-            byte* executable = Libc.Mmap(null, length, Libc.ProtRead | Libc.ProtExec, Libc.MapShared | Libc.MapNoReserve, fd, 0);
-            if ((nint)executable == -1)
-            {
-                int error = Marshal.GetLastPInvokeError();
-                Libc.Munmap(writable, length);
-                throw new Win32Exception(error);
-            }
-            return new CodeMapping(writable, executable, length);
+            int error = Marshal.GetLastPInvokeError();
+            Libc.Munmap(writable, length);
+            if ((nint)executable != -1)
+                Libc.Munmap(executable, length);
+            throw new Win32Exception(error);
         }
-        finally
-        {
-            Libc.Close(fd); // the mappings keep the file alive
-        }
+        return new CodeMapping(writable, executable, length);
     }
 
     public void Dispose()

@@ -11,6 +11,7 @@ internal static unsafe partial class Libc
     public const int MapPrivate = 2;
     public const int MapAnonymous = 0x20;
     public const int MapNoReserve = 0x4000;
+    public const int MremapMayMove = 1;
     public const int Map32Bit = 0x40;
     public const int ProtExec = 4;
     public const uint MfdCloexec = 1;
@@ -29,4 +30,10 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", EntryPoint = "munmap", SetLastError = true)]
     public static partial int Munmap(void* address, ulong length);
+
+    [LibraryImport("libc", EntryPoint = "mremap", SetLastError = true)]
+    public static partial byte* Mremap(void* address, ulong length, ulong newLength, int flags);
+
+    [LibraryImport("libc", EntryPoint = "mprotect", SetLastError = true)]
+    public static partial int Mprotect(void* address, ulong length, int protection);
 }

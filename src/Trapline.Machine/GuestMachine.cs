@@ -28,6 +28,7 @@ public sealed class GuestMachine : IDisposable, IBoardHost
     private GuestMachine(MachineSpecification specification, EngineFactory? engines)
     {
         Specification = specification;
+        Engines.Check(specification.Cpu);
         _engines = engines ?? Engines.Find(specification.Cpu.Engine);
         _model = CpuModels.Resolve(specification.Cpu);
         _consoles = new BoardConsoles(specification.Consoles);
@@ -50,6 +51,10 @@ public sealed class GuestMachine : IDisposable, IBoardHost
 
     /// <summary>How the kernel was told to start: the name of the boot protocol, for people.</summary>
     public string BootProtocol => Board.BootProtocol;
+
+    /// <summary>One line for people if the engine that was asked for cannot run here and another took over; else null.</summary>
+    public string? EngineNote => Board.Vcpus.Select(v => v.Engine.Shortcoming).FirstOrDefault(s => s is not null) is { } why
+        ? $"the interpreter runs this machine, not the {Specification.Cpu.Engine}: {why}" : null;
 
     /// <summary>Guest RAM. A reset replaces it.</summary>
     public GuestMemory Memory => Board.Memory;

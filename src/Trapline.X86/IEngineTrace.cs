@@ -16,4 +16,13 @@ public interface IEngineTrace
     /// <param name="gpa">Where it leads; null if the walk faulted.</param>
     /// <param name="hva">The host address of the same byte; null for MMIO and holes.</param>
     void PageWalk(int vcpu, ulong gva, ReadOnlySpan<WalkStep> steps, ulong? gpa, nint? hva);
+
+    /// <summary>Guest code was translated.</summary>
+    void Translated(int vcpu, TranslationReport translation);
+
+    /// <summary>A translation is void: its code was written to.</summary>
+    void TranslationDropped(int vcpu, ulong rip, string mode, string flavour);
+
+    /// <summary>The code cache was emptied of so many translations.</summary>
+    void TranslationsFlushed(int vcpu, int count, string reason);
 }

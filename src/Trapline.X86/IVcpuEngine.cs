@@ -26,6 +26,16 @@ public record struct EngineCounters(
     long BlocksDecoded,
     long CodeInvalidations);
 
+/// <summary>A counter of one engine's own kind, for people.</summary>
+/// <param name="Group">What it belongs to; counters of a group follow each other.</param>
+public readonly record struct EngineDetail(string Group, string Name, long Value);
+
+/// <summary>Where an engine's time went, if it was told to take it. What is left of its running time is the interpreter's and the machine's.</summary>
+/// <param name="Translated">In translated code.</param>
+/// <param name="Translation">Translating.</param>
+/// <param name="Mmu">Filling the soft TLB for translated code: looking up, walking page tables.</param>
+public readonly record struct EngineTimes(TimeSpan Translated, TimeSpan Translation, TimeSpan Mmu);
+
 /// <summary>Something that runs one vCPU: interpreter, translator or KVM. The machine behind the seam never knows which.</summary>
 /// <remarks>All members but <see cref="Kick"/> and the <see cref="Core.IVcpuSignals"/> ones belong to the vCPU's own thread.</remarks>
 public interface IVcpuEngine : Core.IVcpuSignals, IDisposable
@@ -51,6 +61,12 @@ public interface IVcpuEngine : Core.IVcpuSignals, IDisposable
 
     EngineCounters Counters { get; }
 
-    /// <summary>Counters of this engine's own kind, by name, for people to read.</summary>
-    IReadOnlyList<(string Name, long Value)> Details => [];
+    /// <summary>Why something slower than the engine that was asked for runs this vCPU; null if nothing does.</summary>
+    string? Shortcoming => null;
+
+    /// <summary>Counters of this engine's own kind, for people to read.</summary>
+    IReadOnlyList<EngineDetail> Details => [];
+
+    /// <summary>Null unless times are taken.</summary>
+    EngineTimes? Times => null;
 }

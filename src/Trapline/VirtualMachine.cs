@@ -69,6 +69,9 @@ public sealed class VirtualMachine : IDisposable
     /// <summary>Ends with the machine. Never faults.</summary>
     public Task<MachineOutcome> Completion => _machine.Completion;
 
+    /// <summary>One line for people if the engine that was asked for cannot run here and another took over; else null.</summary>
+    public string? EngineNote => _machine.EngineNote;
+
     public MachineStatistics Statistics => _machine.GetStatistics();
 
     /// <summary>The last lines that the first serial port sent.</summary>

@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using Trapline.Cpu;
+using Trapline.Testing;
 
 namespace Guest.Tests;
 
@@ -46,17 +48,47 @@ public sealed class LauncherTests
     }
 
     [GuestFact]
+    public async Task TheTranslatorCanBeWatched()
+    {
+        using TemporaryDirectory directory = new();
+        string file = directory.File("trace");
+        (int status, _, string errors) = await RunAsync(["run", "--stats", "--code-cache", "2M", "--trace", "translate,exceptions,walks:" + file, "--", "true"], "");
+        Assert.Equal(0, status);
+        string trace = await File.ReadAllTextAsync(file);
+        Assert.Contains(" walk GVA 0x", trace);
+        Assert.Contains(" #PF (vector 14) ", trace);
+        if (SoftwareVcpu.TranslatorObstacle != null)
+            return;
+        Assert.Matches(@"\d cpu0 translated 0x[0-9a-f]+ kernel hoisted: \d+ instructions, \d+ bytes to \d+ at 0x", trace);
+        Assert.Contains(" cpu0 dropped 0x", trace);
+        Assert.Matches(@"time +[0-9.]+ s +[0-9.]+%  translated code\n", errors);
+        Assert.Matches(@"jump cache +\d+  exits", errors);
+    }
+
+    [GuestFact]
+    public async Task WithoutTheTranslatorTheInterpreterTakesOverAndSaysSo()
+    {
+        (int status, string output, string errors) = await RunAsync(["run", "--", "echo", "here"], "", ("DOTNET_EnableAVX", "0"));
+        Assert.Equal((0, "here\n"), (status, output));
+        Assert.Matches("^trapline: the interpreter runs this machine, not the translator: [^\n]+\n$", errors);
+    }
+
+    [GuestFact]
     public async Task ACommandThatPowersOffEndsWell() => Assert.Equal(0, (await RunAsync(["run", "--", "poweroff", "-f"], "")).Status);
 
-    private static async Task<(int Status, string Output, string Errors)> RunAsync(string[] arguments, string input)
+    private static async Task<(int Status, string Output, string Errors)> RunAsync(
+        string[] arguments, string input, (string Name, string Value)? variable = null)
     {
         string program = Path.Combine(AppContext.BaseDirectory, "Trapline.Cli.dll");
-        using Process process = Process.Start(new ProcessStartInfo("dotnet", [program, .. arguments])
+        ProcessStartInfo start = new("dotnet", [program, .. arguments])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
-        })!;
+        };
+        if (variable is { } set)
+            start.Environment[set.Name] = set.Value;
+        using Process process = Process.Start(start)!;
         Task<string> output = process.StandardOutput.ReadToEndAsync();
         Task<string> errors = process.StandardError.ReadToEndAsync();
         await process.StandardInput.WriteAsync(input);

@@ -14,6 +14,7 @@ internal static class SmallGuest
     public static MachineSpecification Specification(Action<Assembler> code, DebugLine output, ulong megabytes = 32) => new()
     {
         MemoryBytes = megabytes << 20,
+        Cpu = new CpuSpecification { Engine = "interpreter" },
         Boot = new BootSpecification { Kernel = new BootFile("guest", Image(code)) },
         Consoles = new ConsoleSpecification { DebugConsole = output },
         Test = new TestSpecification { DebugExit = true },

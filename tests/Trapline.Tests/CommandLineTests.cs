@@ -33,6 +33,20 @@ public class CommandLineTests
     [InlineData("no command after '--'", "run", "--")]
     [InlineData("--initrd 'x' needs a kernel", "run", "--initrd", "x")]
     [InlineData("--kernel 'x' and a command", "run", "--kernel", "x", "--", "ls")]
+    [InlineData("--code-cache '512K' is out of range", "run", "--code-cache", "512K")]
+    [InlineData("--code-cache '2G' is out of range", "run", "--code-cache", "2G")]
+    [InlineData("--code-cache 'big' is not a size", "run", "--code-cache", "big")]
+    [InlineData("--dump-block 'main' is not an address", "run", "--dump-block", "main")]
+    [InlineData("--dump-block '0x8000000000000000' is no address", "run", "--dump-block", "0x8000000000000000")]
+    [InlineData("--dump-block and --engine 'interpreter'", "run", "--dump-block", "1000", "--engine", "interpreter")]
+    [InlineData("--perf-map and --engine 'interpreter'", "run", "--perf-map", "--engine", "interpreter")]
+    [InlineData("there is no code", "disasm")]
+    [InlineData("--hex '123' is not code", "disasm", "--hex", "123")]
+    [InlineData("--hex and --file do not go together", "disasm", "--hex", "90", "--file", "x")]
+    [InlineData("--file 'missing' ", "disasm", "--file", "missing")]
+    [InlineData("--address 'x' is not an address", "disasm", "--hex", "90", "--address", "x")]
+    [InlineData("--hex: code of 2 bytes at 0x400fff crosses", "disasm", "--hex", "90 90", "--address", "400fff")]
+    [InlineData("--cpu: unknown CPU model 'z80'", "disasm", "--hex", "90", "--cpu", "z80")]
     [InlineData("shell 'csh'", "completion", "csh")]
     [InlineData("'cpu' needs a command", "cpu")]
     public void BadInputIsOneLineAndStatus2(string says, params string[] arguments)
@@ -69,9 +83,9 @@ public class CommandLineTests
         RunSettings settings = Read(
             "run", "--kernel", "k", "--initrd", "i", "--append", "a=b -c", "--memory", "1G", "--cpu", "max,-avx2,+sse3", "--serial", "file:log",
             "--debugcon", "d", "--debug-exit", "--device", "testdev", "--timeout", "2m", "--engine", "interpreter", "--stats",
-            "--trace", "exits,interrupts:t", "--no-reboot");
+            "--trace", "exits,interrupts:t", "--no-reboot", "--code-cache", "8M");
         Assert.Equal(("k", "i", "a=b -c", 1ul << 30), (settings.Kernel, settings.Initrd, settings.Append, settings.MemoryBytes));
-        Assert.Equal("max", settings.Cpu.Model);
+        Assert.Equal(("max", "interpreter", 8ul << 20), (settings.Cpu.Model, settings.Cpu.Engine, settings.Cpu.CodeCacheBytes));
         Assert.Equal([new FeatureChange("avx2", false), new FeatureChange("sse3", true)], settings.Cpu.Changes);
         Assert.Equal(new SerialTarget(SerialKind.File, "log"), settings.Serial);
         Assert.Equal("d", settings.DebugConsole);
@@ -80,6 +94,35 @@ public class CommandLineTests
         Assert.True(settings.End.NoReboot && settings.Statistics);
         Assert.Equal(new TraceArgument(TraceKinds.Exits | TraceKinds.Interrupts, "t"), settings.Trace);
         Assert.Null(settings.Command);
+    }
+
+    [Fact]
+    public void OptionsForTheTranslatorArrive()
+    {
+        RunSettings settings = Read("run", "--dump-block", "0xffffffff81000000,401000", "--perf-map", "--trace", "translate");
+        Assert.Equal(Engines.Default, settings.Cpu.Engine);
+        Assert.Equal([0xFFFF_FFFF_8100_0000, 0x40_1000], settings.DumpBlocks);
+        Assert.True(settings.PerfMap);
+        Assert.Equal(TraceKinds.Translate, settings.Trace!.Value.Kinds);
+    }
+
+    [Fact]
+    public void DisasmShowsCodeBesideItsTranslation()
+    {
+        using StringWriter output = new();
+        string[] arguments = ["disasm", "--hex", "4889F8 f7d8 cc ebf8", "--address", "0x1000"];
+        int status = CommandLine.Run(arguments, output, TextWriter.Null, _ => 1);
+        if (Cpu.SoftwareVcpu.TranslatorObstacle != null)
+        {
+            Assert.Equal(ExitCodes.BadInput, status);
+            return;
+        }
+        Assert.Equal(0, status);
+        Assert.Matches(@"0x1000, user, hoisted: 3 instructions in 6 bytes", output.ToString());
+        Assert.Matches(@"1000  mov rax, rdi *\| \+000  mov rax, rdi", output.ToString());
+        Assert.Matches(@"1003  neg eax *\| \+003  neg eax", output.ToString());
+        Assert.Matches(@"1005  int3 *\| \+005  call exit\n.*; the interpreter does 0x1005", output.ToString());
+        Assert.Matches(@"1006  jmp short 0x1000 ", output.ToString()); // the next block
     }
 
     [Fact]

@@ -12,6 +12,8 @@ internal static class OptionNames
         ("the kernel command line", "--append: the kernel command line"),
         ("memory of", "--memory: memory of"),
         ("the host refused", "--memory: the host refused"),
+        ("engine '", "--engine: engine '"),
+        ("code of", "--hex: code of"),
         ("unknown CPU", "--cpu: unknown CPU"),
         ("unknown feature", "--cpu: unknown feature"),
         ("CPU feature", "--cpu: CPU feature"),

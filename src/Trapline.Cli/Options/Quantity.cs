@@ -1,5 +1,6 @@
 using System.Globalization;
 using Trapline.Core;
+using Trapline.Machine;
 
 namespace Trapline.Cli.Options;
 
@@ -11,6 +12,25 @@ internal static class Quantity
 
     /// <summary>A memory size: a number with K, M, G or T; a bare number counts mebibytes.</summary>
     public static ulong ParseMemory(string option, string text)
+    {
+        decimal bytes = ParseSize(option, text);
+        if (bytes < 1 << 20)
+            throw new BadInputException($"{option} '{text}' is too small: a machine needs at least 1M; Debian's kernel needs about 128M");
+        if (bytes > LargestMemory)
+            throw new BadInputException($"{option} '{text}' is too large: use at most 512G");
+        return (ulong)bytes;
+    }
+
+    /// <summary>A size for the translator's code cache, written like a memory size.</summary>
+    public static ulong ParseCodeCache(string option, string text)
+    {
+        decimal bytes = ParseSize(option, text);
+        if (bytes is < CpuSpecification.SmallestCodeCache or > CpuSpecification.LargestCodeCache)
+            throw new BadInputException($"{option} '{text}' is out of range: use 1M to 1G");
+        return (ulong)bytes;
+    }
+
+    private static decimal ParseSize(string option, string text)
     {
         string advice = "use a number with K, M, G or T, such as 512M";
         int shift = text.Length == 0 ? -1 : char.ToUpperInvariant(text[^1]) switch
@@ -26,13 +46,9 @@ internal static class Quantity
         if (shift < 0 || !decimal.TryParse(digits, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out decimal number))
             throw new BadInputException($"{option} '{text}' is not a size: {advice}");
         decimal bytes = decimal.MaxValue / (1ul << shift) > number ? number * (1ul << shift) : decimal.MaxValue;
-        if (bytes < 1 << 20)
-            throw new BadInputException($"{option} '{text}' is too small: a machine needs at least 1M; Debian's kernel needs about 128M");
-        if (bytes > LargestMemory)
-            throw new BadInputException($"{option} '{text}' is too large: use at most 512G");
-        if (bytes % PageSize != 0)
+        if (bytes >= PageSize && bytes < ulong.MaxValue && bytes % PageSize != 0)
             throw new BadInputException($"{option} '{text}' is not a multiple of 4K: {advice}");
-        return (ulong)bytes;
+        return bytes;
     }
 
     /// <summary>A time: a number of seconds, or one with ms, s, m or h.</summary>

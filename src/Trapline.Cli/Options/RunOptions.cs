@@ -19,8 +19,11 @@ internal sealed class RunOptions
     private readonly Option<string[]> _device = new("--device") { Description = "Add a device: testdev, for public CPU test suites", HelpName = "NAME", Arity = ArgumentArity.OneOrMore };
     private readonly Option<string> _timeout = Text("--timeout", "TIME", "End the run after this host time: seconds, or with ms, s, m, h");
     private readonly Option<string> _engine = Text("--engine", "NAME", $"What runs the CPU: {string.Join(", ", Engines.Names)} [default: {Engines.Default}]");
+    private readonly Option<string> _codeCache = Text("--code-cache", "SIZE", "Most memory for translated code of a CPU, 1M to 1G; when full, it begins anew [default: 64M]");
     private readonly Option<bool> _statistics = Switch("--stats", "At the end, print instructions, exits by reason and times to stderr");
     private readonly Option<string> _trace = Text("--trace", "KINDS[:FILE]", $"Trace events to a file or stderr: {string.Join(", ", TraceArgument.Names)}");
+    private readonly Option<string> _dumpBlock = Text("--dump-block", "ADDRESS[,ADDRESS]", "Trace each block with one of these guest addresses beside its translation, whenever it is translated");
+    private readonly Option<bool> _perfMap = Switch("--perf-map", "Write /tmp/perf-PID.map, which lets Linux perf name translated guest code");
     private readonly Option<bool> _noReboot = Switch("--no-reboot", "End the run when the guest reboots");
 
     public RunOptions()
@@ -38,7 +41,7 @@ internal sealed class RunOptions
         Option[] options =
         [
             _kernel, _initrd, _append, _memory, _cpu, _serial, _debugConsole, _debugExit, _device,
-            _timeout, _engine, _statistics, _trace, _noReboot,
+            _timeout, _engine, _codeCache, _statistics, _trace, _dumpBlock, _perfMap, _noReboot,
         ];
         foreach (Option option in options)
             command.Add(option);
@@ -62,7 +65,11 @@ internal sealed class RunOptions
             Initrd = result.GetValue(_initrd),
             Append = result.GetValue(_append),
             MemoryBytes = Quantity.ParseMemory("--memory", result.GetValue(_memory) ?? "512M"),
-            Cpu = cpu with { Engine = engine },
+            Cpu = cpu with
+            {
+                Engine = engine,
+                CodeCacheBytes = result.GetValue(_codeCache) is { } cache ? Quantity.ParseCodeCache("--code-cache", cache) : CpuSpecification.DefaultCodeCache,
+            },
             Serial = result.GetValue(_serial) is { } serial ? SerialTarget.Parse("--serial", serial) : null,
             DebugConsole = result.GetValue(_debugConsole),
             Test = new TestSpecification { DebugExit = result.GetValue(_debugExit), TestDevice = result.GetValue(_device) is { Length: > 0 } },
@@ -74,6 +81,8 @@ internal sealed class RunOptions
             },
             Statistics = result.GetValue(_statistics),
             Trace = result.GetValue(_trace) is { } trace ? TraceArgument.Parse("--trace", trace) : null,
+            DumpBlocks = result.GetValue(_dumpBlock) is { } blocks ? Hexadecimal.ParseAddresses("--dump-block", blocks) : [],
+            PerfMap = result.GetValue(_perfMap),
             Command = command,
         };
         CheckTogether(settings);
@@ -84,6 +93,9 @@ internal sealed class RunOptions
     {
         if (settings.Initrd != null && settings.Kernel == null)
             throw new BadInputException($"--initrd '{settings.Initrd}' needs a kernel: give --kernel FILE too");
+        string? needsTranslator = settings.DumpBlocks.Count > 0 ? "--dump-block" : settings.PerfMap ? "--perf-map" : null;
+        if (needsTranslator != null && settings.Cpu.Engine == "interpreter")
+            throw new BadInputException($"{needsTranslator} and --engine 'interpreter' do not go together: the interpreter translates nothing");
         if (settings.Command is [])
             throw new BadInputException("there is no command after '--': name one, such as trapline run -- uname -a");
         if (settings.Command != null && settings.Kernel != null)

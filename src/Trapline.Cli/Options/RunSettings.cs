@@ -19,6 +19,8 @@ internal sealed record RunSettings
     public required EndSpecification End { get; init; }
     public bool Statistics { get; init; }
     public TraceArgument? Trace { get; init; }
+    public IReadOnlyList<ulong> DumpBlocks { get; init; } = [];
+    public bool PerfMap { get; init; }
 
     /// <summary>The command to run in the default guest, byte for byte; null for none.</summary>
     public IReadOnlyList<ReadOnlyMemory<byte>>? Command { get; init; }

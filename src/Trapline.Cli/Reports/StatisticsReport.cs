@@ -1,5 +1,6 @@
 using System.Globalization;
 using Trapline.Machine;
+using Trapline.X86;
 
 namespace Trapline.Cli.Reports;
 
@@ -20,14 +21,29 @@ internal static class StatisticsReport
             long misses = c.TlbHitsSecondLevel + c.PageWalks;
             WriteLine(writer, $"vcpu {vcpu.Index}: tlb {misses} first-level misses, {c.TlbHitsSecondLevel} second-level hits, {c.PageWalks} page walks, {c.PageFaults} page faults");
             WriteLine(writer, $"vcpu {vcpu.Index}: {c.Exceptions} exceptions, {c.Interrupts} interrupts, {c.BlocksDecoded} blocks decoded, {c.CodeInvalidations} invalidated");
-            foreach ((string name, long value) in vcpu.Details)
-                WriteLine(writer, $"  {value,12}  {name}");
+            WriteEngine(writer, vcpu, statistics);
         }
         WriteLine(writer, $"exits {statistics.Exits.Sum(e => e.Count)} in {statistics.Exits.Sum(e => e.Time.TotalMilliseconds):F1} ms");
         foreach (ExitStatistics exit in statistics.Exits.Take(ExitLines))
             WriteLine(writer, $"  {exit.Count,10}  {exit.Time.TotalMilliseconds,10:F1} ms  {exit.Kind,-12} {exit.Target}");
         if (statistics.Exits.Count > ExitLines)
             WriteLine(writer, $"  and {statistics.Exits.Count - ExitLines} more kinds");
+    }
+
+    private static void WriteEngine(TextWriter writer, VcpuStatistics vcpu, MachineStatistics statistics)
+    {
+        TimeSpan running = statistics.GuestTime - vcpu.Halted;
+        if (vcpu.Times is { } t)
+        {
+            TimeSpan devices = statistics.Exits.Aggregate(TimeSpan.Zero, (sum, e) => sum + e.Time) / statistics.Vcpus.Count;
+            TimeSpan rest = running - t.Translated - t.Translation - t.Mmu - devices;
+            (string Name, TimeSpan Time)[] parts =
+                [("translated code", t.Translated), ("translation", t.Translation), ("MMU", t.Mmu), ("devices", devices), ("interpreter and exits", rest)];
+            foreach ((string name, TimeSpan time) in parts)
+                WriteLine(writer, $"  time          {time.TotalSeconds,12:F3} s  {100 * time / running,5:F1}%  {name}");
+        }
+        foreach (EngineDetail detail in vcpu.Details)
+            WriteLine(writer, $"  {detail.Group,-13} {detail.Value,12}  {detail.Name}");
     }
 
     private static void WriteLine(TextWriter writer, FormattableString line) => writer.WriteLine(line.ToString(CultureInfo.InvariantCulture));

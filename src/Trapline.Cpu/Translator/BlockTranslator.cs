@@ -19,7 +19,7 @@ namespace Trapline.Cpu.Translator;
 /// Frontend reads an extended block, Passes work out flags and stack windows, Emit writes host code, CodeCache holds it, Runtime enters and leaves it.
 /// Everything here runs on the vCPU's thread.
 /// </remarks>
-public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
+public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationListener
 {
     private readonly LowLayout _low;
     private readonly GuestMemory _memory;
@@ -81,11 +81,12 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     /// <summary>Translated code left for the interpreter at an instruction of this code of Iced's.</summary>
     public void CountInterpreted(ushort code) => _interpreted[code]++;
 
-    /// <summary>The counters by name, and the instructions that most often left for the interpreter.</summary>
-    public IReadOnlyList<(string Name, long Value)> Describe()
+    /// <summary>The counters, and the instructions that most often left for the interpreter.</summary>
+    public IReadOnlyList<EngineDetail> Describe()
     {
-        List<(string, long)> lines = [.. Counters.ByName(), ("bytes of translated code", (long)CodeBytes)];
-        lines.AddRange(_interpreted.Select((count, code) => ($"interpreted: {(Code)code}", count)).Where(l => l.Item2 > 0).OrderByDescending(l => l.Item2).Take(16));
+        List<EngineDetail> lines = [.. Counters.Describe(), new("code cache", "bytes in use", (long)CodeBytes), new("code cache", "bytes at most", (long)_options.CodeCacheSize)];
+        lines.AddRange(_interpreted.Select((count, code) => new EngineDetail("interpreted", $"{(Code)code}", count))
+            .Where(l => l.Value > 0).OrderByDescending(l => l.Value).Take(16));
         return lines;
     }
 
@@ -95,7 +96,8 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     public uint Enter(nint entry, bool vectors)
     {
         _low.Frame->Entry = entry;
-        return ((delegate* unmanaged<uint>)(vectors ? _stubs.EnterWithVectors : _stubs.Enter))();
+        nint way = vectors ? _stubs.EnterWithVectors : _stubs.Enter;
+        return _options.Time ? EnterTimed(way) : ((delegate* unmanaged<uint>)way)();
     }
 
     /// <summary>Translates the block's code. False: its first instruction is the interpreter's, so nothing is gained.</summary>
@@ -105,6 +107,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     public bool TryTranslate(Block* block, bool safe, out nint entry, bool alone = false, bool exact = false)
     {
         entry = 0;
+        long start = StartTime();
         if (NeedsFlush)
             Flush();
         uint mode = block->Mode;
@@ -136,6 +139,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
         if (exact)
             FlagLiveness.KeepAll(_block);
         Hoisting hoisting = safe ? Hoisting.None : _demoted.TryGetValue(KeyOf(block, safe: false), out Hoisting left) ? left : Hoisting.All;
+        translation.Hoisting = hoisting;
         if ((hoisting & Hoisting.Windows) != 0)
             StackWindows.Run(_block);
         if ((hoisting & Hoisting.Groups) != 0)
@@ -161,6 +165,8 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
         }
         Counters.Translated++;
         Counters.GuestInstructions += _block.Count;
+        AddTime(ref _timeTranslating, start);
+        Watcher?.Translated(_block, translation);
         return true;
     }
 
@@ -353,6 +359,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     {
         translation.Dropped = true;
         Counters.Dropped++;
+        Watcher?.Dropped(translation);
         _table.Remove((translation.Offset, translation.SecondOffset, translation.Rip, translation.Mode, translation.Safe));
         foreach (int number in translation.Incoming)
         {
@@ -391,6 +398,7 @@ public sealed unsafe class BlockTranslator : IDisposable, ITranslationListener
     /// <summary>Empties the code cache and everything that leads into it.</summary>
     public void Flush()
     {
+        Watcher?.Flushed(_table.Count, _code.IsFull ? "the code cache is full" : _scopes.Exhausted ? "the link numbers are used up" : "decoded blocks were thrown away");
         foreach (Translation translation in _table.Values)
             if (translation.Origin != null && translation.Origin->Native == translation.Entry)
                 Forget(translation.Origin);

@@ -1,3 +1,5 @@
+using Trapline.X86;
+
 namespace Trapline.Cpu.Translator;
 
 /// <summary>What the translator did so far: blocks, links, and each reason for leaving translated code.</summary>
@@ -18,21 +20,21 @@ public struct TranslatorCounters
     public long AttentionExits;
     public long Interpreted;
 
-    public readonly IEnumerable<(string Name, long Value)> ByName() =>
+    public readonly IEnumerable<EngineDetail> Describe() =>
     [
-        ("blocks translated", Translated),
-        ("guest instructions translated", GuestInstructions),
-        ("links made", Linked),
-        ("translations dropped", Dropped),
-        ("translations made anew without hoisted checks", Demoted),
-        ("code cache flushes", Flushes),
-        ("exits: read missed the soft TLB", ReadMisses),
-        ("exits: write missed the soft TLB", WriteMisses),
-        ("exits: stack window", WindowMisses),
-        ("exits: stack frame or structure across two pages", Straddles),
-        ("exits: direct jump not linked", LinkExits),
-        ("exits: indirect jump not cached", JumpMisses),
-        ("exits: attention", AttentionExits),
-        ("exits: one instruction interpreted", Interpreted),
+        new("translation", "blocks translated", Translated),
+        new("translation", "guest instructions in them", GuestInstructions),
+        new("translation", "made anew without hoisted checks", Demoted),
+        new("invalidation", "translations dropped, their code written to", Dropped),
+        new("invalidation", "flushes of the whole code cache", Flushes),
+        new("chain", "links made", Linked),
+        new("chain", "exits: direct jump not linked", LinkExits),
+        new("jump cache", "exits: indirect jump not in it", JumpMisses),
+        new("soft TLB", "exits: read missed", ReadMisses),
+        new("soft TLB", "exits: write missed", WriteMisses),
+        new("stack window", "exits: another page", WindowMisses),
+        new("stack window", "exits: frame or structure across two pages", Straddles),
+        new("other", "exits: attention", AttentionExits),
+        new("other", "exits: one instruction interpreted", Interpreted),
     ];
 }

@@ -3,7 +3,8 @@ namespace Trapline.Cpu.Translator;
 /// <summary>How the translator works.</summary>
 /// <param name="CodeCacheSize">Bytes of emitted code kept; the cache is emptied when full.</param>
 /// <param name="Count">Count instructions, which costs a few percent.</param>
-public sealed record TranslatorOptions(ulong CodeCacheSize = 64 << 20, bool Count = false)
+/// <param name="Time">Take the time spent in translated code, in translation and in filling the soft TLB for it.</param>
+public sealed record TranslatorOptions(ulong CodeCacheSize = 64 << 20, bool Count = false, bool Time = false)
 {
     /// <summary>A block is translated when it has been interpreted this often.</summary>
     public const int WarmAfter = 24;

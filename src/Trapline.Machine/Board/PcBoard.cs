@@ -40,7 +40,7 @@ internal sealed class PcBoard : IDisposable
         Clock = new GuestClock(startAt);
         try
         {
-            Trace = new MachineTrace(specification.Diagnostics.Trace, specification.Diagnostics.TraceWriter, Clock);
+            Trace = new MachineTrace(specification.Diagnostics, Clock);
             _ports = new PortBus(vcpus);
             _mmio = new MmioBus(vcpus);
             _interrupts = new InterruptWiring(vcpus, Clock, ApicOptions(model));
@@ -245,8 +245,11 @@ internal sealed class PcBoard : IDisposable
             IInterruptSource source = Trace.Wants(TraceKinds.Interrupts) ? new TracedInterrupts(i, apic, Trace) : apic;
             EngineParts parts = new(i, _specification.Cpu.Count, Memory, _model, Seam, source, Clock)
             {
-                Trace = Trace.Wants(TraceKinds.Exceptions | TraceKinds.Walks) ? Trace : null,
+                Trace = Trace.WantsEngines ? Trace : null,
                 TraceWalks = Trace.Wants(TraceKinds.Walks),
+                TraceTranslations = Trace.WantsTranslations,
+                CodeCacheBytes = _specification.Cpu.CodeCacheBytes,
+                Measure = _specification.Diagnostics.TimeExits,
             };
             VcpuThread vcpu = new(i, engines(parts), _host, Trace);
             vcpus.Add(vcpu);

@@ -27,6 +27,13 @@ internal static class EngineEvents
         return string.Create(CultureInfo.InvariantCulture, $"cpu{vcpu} {name} (vector {vector}) error 0x{errorCode:x} at 0x{rip:x}{where}");
     }
 
+    public static string Translated(int vcpu, TranslationReport t) => string.Create(CultureInfo.InvariantCulture,
+        $"cpu{vcpu} translated 0x{t.Rip:x} {t.Mode} {t.Flavour}: {t.Instructions} instructions, {t.GuestBytes} bytes to {t.HostBytes} at 0x{t.HostAddress:x}");
+
+    /// <summary>START SIZE symbol, numbers in hexadecimal (perf's jit-interface.txt).</summary>
+    public static string PerfSymbol(TranslationReport t) => string.Create(CultureInfo.InvariantCulture,
+        $"{t.HostAddress:x} {t.HostBytes:x} guest:{t.Mode}:0x{t.Rip:x}{(t.Flavour == "safe" ? ":safe" : "")}");
+
     public static string PageWalk(int vcpu, ulong gva, ReadOnlySpan<WalkStep> steps, ulong? gpa, nint? hva)
     {
         StringBuilder line = new(256);

@@ -5,11 +5,15 @@ using Trapline.X86;
 namespace Trapline.Machine;
 
 /// <summary>Writes what <see cref="DiagnosticsSpecification.Trace"/> asks for, one line an event, with guest time. Allocates: only when tracing.</summary>
-internal sealed class MachineTrace(TraceKinds kinds, TextWriter? writer, IGuestClock clock) : IEngineTrace
+internal sealed class MachineTrace(DiagnosticsSpecification what, IGuestClock clock) : IEngineTrace
 {
     private readonly Lock _lock = new();
 
-    public bool Wants(TraceKinds kind) => writer is not null && (kinds & kind) != 0;
+    public bool Wants(TraceKinds kind) => what.TraceWriter is not null && (what.Trace & kind) != 0;
+
+    public bool WantsTranslations => Wants(TraceKinds.Translate) || what.PerfMap is not null || (what.TraceWriter is not null && what.DumpBlocks.Count > 0);
+
+    public bool WantsEngines => Wants(TraceKinds.Exceptions | TraceKinds.Walks) || WantsTranslations;
 
     public void Access(int vcpu, ExitKind kind, ulong target, int size, ulong value, bool claimed)
     {
@@ -36,16 +40,42 @@ internal sealed class MachineTrace(TraceKinds kinds, TextWriter? writer, IGuestC
             Write(EngineEvents.PageWalk(vcpu, gva, steps, gpa, hva));
     }
 
-    public void Lifecycle(string what)
+    public void Translated(int vcpu, TranslationReport translation)
+    {
+        if (Wants(TraceKinds.Translate))
+            Write(EngineEvents.Translated(vcpu, translation));
+        if (what.DumpBlocks.Any(a => a - translation.Rip < (ulong)translation.GuestBytes) && what.TraceWriter is not null)
+            Write($"cpu{vcpu} {translation.Listing()}");
+        if (what.PerfMap is { } map)
+        {
+            string symbol = EngineEvents.PerfSymbol(translation);
+            lock (_lock)
+                map.WriteLine(symbol);
+        }
+    }
+
+    public void TranslationDropped(int vcpu, ulong rip, string mode, string flavour)
+    {
+        if (Wants(TraceKinds.Translate))
+            Write(string.Create(CultureInfo.InvariantCulture, $"cpu{vcpu} dropped 0x{rip:x} {mode} {flavour}"));
+    }
+
+    public void TranslationsFlushed(int vcpu, int count, string reason)
+    {
+        if (Wants(TraceKinds.Translate))
+            Write(string.Create(CultureInfo.InvariantCulture, $"cpu{vcpu} flushed {count} translations: {reason}"));
+    }
+
+    public void Lifecycle(string happened)
     {
         if (Wants(TraceKinds.Lifecycle))
-            Write(what);
+            Write(happened);
     }
 
     private void Write(string line)
     {
         long now = clock.Nanoseconds;
         lock (_lock)
-            writer!.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{now / 1e9:F9} {line}"));
+            what.TraceWriter!.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{now / 1e9:F9} {line}"));
     }
 }

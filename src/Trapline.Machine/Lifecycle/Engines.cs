@@ -15,6 +15,15 @@ public sealed record EngineParts(
 
     /// <summary>Whether <see cref="Trace"/> wants page walks too.</summary>
     public bool TraceWalks { get; init; }
+
+    /// <summary>Whether <see cref="Trace"/> wants translations too.</summary>
+    public bool TraceTranslations { get; init; }
+
+    /// <summary>Most bytes of emitted code.</summary>
+    public ulong CodeCacheBytes { get; init; } = CpuSpecification.DefaultCodeCache;
+
+    /// <summary>Count instructions and take times where that costs something.</summary>
+    public bool Measure { get; init; }
 }
 
 /// <summary>Makes the engine of one vCPU.</summary>
@@ -23,7 +32,8 @@ public delegate IVcpuEngine EngineFactory(EngineParts parts);
 /// <summary>The engines by name: the one place that picks one.</summary>
 public static class Engines
 {
-    public const string Default = "interpreter";
+    /// <summary>Where the host cannot run it, the interpreter takes over: see <see cref="GuestMachine.EngineNote"/>.</summary>
+    public const string Default = "translator";
 
     public static IReadOnlyList<string> Names { get; } = ["translator", "interpreter", "verify"];
 
@@ -31,23 +41,36 @@ public static class Engines
     public static EngineFactory Find(string name) => name switch
     {
         "interpreter" => Software,
-        "translator" => parts =>
-        {
-            SoftwareVcpu vcpu = Software(parts);
-            vcpu.EnableTranslator(new TranslatorOptions());
-            return vcpu;
-        },
-        "verify" => parts =>
-        {
-            if (parts.Count > 1)
-                throw new BadInputException("engine 'verify' compares the work of one vCPU; this machine has more");
-            SoftwareVcpu vcpu = Software(parts);
-            if (!vcpu.EnableLockstep(new TranslatorOptions()))
-                throw new BadInputException($"engine 'verify': {SoftwareVcpu.TranslatorObstacle}");
-            return vcpu;
-        },
+        "translator" => Translator,
+        "verify" => Lockstep,
         _ => throw new BadInputException($"unknown engine '{name}': use one of {string.Join(", ", Names)}"),
     };
+
+    /// <exception cref="BadInputException">The code cache's size is out of range.</exception>
+    internal static void Check(CpuSpecification cpu)
+    {
+        if (cpu.CodeCacheBytes is < CpuSpecification.SmallestCodeCache or > CpuSpecification.LargestCodeCache)
+            throw new BadInputException($"a code cache of {cpu.CodeCacheBytes} bytes is out of range: use 1M to 1G");
+    }
+
+    private static SoftwareVcpu Translator(EngineParts parts)
+    {
+        SoftwareVcpu vcpu = Software(parts);
+        vcpu.EnableTranslator(new TranslatorOptions(parts.CodeCacheBytes, Count: parts.Measure, Time: parts.Measure));
+        vcpu.Observe(parts.Trace, parts.TraceWalks, parts.TraceTranslations);
+        return vcpu;
+    }
+
+    private static SoftwareVcpu Lockstep(EngineParts parts)
+    {
+        if (parts.Count > 1)
+            throw new BadInputException("engine 'verify' compares the work of one vCPU; this machine has more");
+        SoftwareVcpu vcpu = Software(parts);
+        if (!vcpu.EnableLockstep(new TranslatorOptions(parts.CodeCacheBytes)))
+            throw new BadInputException($"engine 'verify' cannot run here: {vcpu.Shortcoming}");
+        vcpu.Observe(parts.Trace, parts.TraceWalks, parts.TraceTranslations);
+        return vcpu;
+    }
 
     private static SoftwareVcpu Software(EngineParts parts)
     {

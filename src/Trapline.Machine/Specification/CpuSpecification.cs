@@ -11,6 +11,11 @@ public sealed record CpuSpecification
     /// <summary>Features added to or taken from the model, by their /proc/cpuinfo names, in order.</summary>
     public IReadOnlyList<FeatureChange> Changes { get; init; } = [];
 
+    public const ulong DefaultCodeCache = 64 << 20, SmallestCodeCache = 1 << 20, LargestCodeCache = 1 << 30;
+
+    /// <summary>Most bytes of host code that the translator keeps for a vCPU; when full, it begins anew. Committed as it is used.</summary>
+    public ulong CodeCacheBytes { get; init; } = DefaultCodeCache;
+
     /// <summary>One of <see cref="Engines.Names"/>.</summary>
     public string Engine { get; init; } = Engines.Default;
 }

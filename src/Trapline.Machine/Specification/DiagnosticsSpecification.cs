@@ -3,13 +3,19 @@ namespace Trapline.Machine;
 /// <summary>What is measured and traced. Nothing of it is paid for when off.</summary>
 public sealed record DiagnosticsSpecification
 {
-    /// <summary>Take the time of every exit, for <see cref="MachineStatistics"/>. Counts are always kept.</summary>
+    /// <summary>Take the time of every exit and of the engine's parts, for <see cref="MachineStatistics"/>. Counts are always kept.</summary>
     public bool TimeExits { get; init; }
 
     public TraceKinds Trace { get; init; }
 
     /// <summary>Where trace lines go; the caller owns it. Written under a lock, one line at a time.</summary>
     public TextWriter? TraceWriter { get; init; }
+
+    /// <summary>Guest addresses: whenever the translator translates a block with one of them in it, the block and its translation are written.</summary>
+    public IReadOnlyList<ulong> DumpBlocks { get; init; } = [];
+
+    /// <summary>Gets a line for each translation, as Linux perf reads them; the caller owns it.</summary>
+    public TextWriter? PerfMap { get; init; }
 }
 
 /// <summary>What <c>--trace</c> can show.</summary>
@@ -29,5 +35,7 @@ public enum TraceKinds
     Exceptions = 16,
     /// <summary>Page walks: guest-virtual to guest-physical to host address, entry by entry.</summary>
     Walks = 32,
-    All = Exits | Interrupts | Lifecycle | Unclaimed | Exceptions | Walks,
+    /// <summary>Translations made, dropped and flushed.</summary>
+    Translate = 64,
+    All = Exits | Interrupts | Lifecycle | Unclaimed | Exceptions | Walks | Translate,
 }

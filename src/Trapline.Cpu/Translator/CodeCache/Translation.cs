@@ -1,3 +1,7 @@
+using Trapline.Cpu.Interpreter;
+using Trapline.Cpu.Mmu;
+using Trapline.Cpu.Translator.Passes;
+
 namespace Trapline.Cpu.Translator.CodeCache;
 
 /// <summary>One translated block.</summary>
@@ -17,6 +21,9 @@ public sealed unsafe class Translation
     public nint Entry { get; set; }
     public int CodeBytes { get; set; }
 
+    /// <summary>Host code before the part that lies out of line.</summary>
+    public int HotBytes { get; set; }
+
     /// <summary>Ranges of guest bytes (offset in the page, length) that it depends on: its own, and those looked at for flags.</summary>
     public List<(int Start, int Length)> Ranges { get; } = [];
 
@@ -33,6 +40,19 @@ public sealed unsafe class Translation
     public int Straddles { get; set; }
     public long StraddlesSince { get; set; }
 
+    /// <summary>For people: who runs it, and how it was made.</summary>
+    public string ModeName => BlockMode.Context(Mode) switch
+    {
+        SoftTlb.User => "user",
+        SoftTlb.SupervisorAc => "kernel+ac",
+        _ => "kernel",
+    };
+
+    public string Flavour => Safe ? "safe" : Hoisting == Hoisting.All ? "hoisted" : $"hoisted {Hoisting.ToString().ToLowerInvariant()} only";
+
+    /// <summary>Which checks stand at the front of the accesses they are for.</summary>
+    public Hoisting Hoisting { get; set; }
+
     /// <summary>The decoded block whose <c>Native</c> leads here.</summary>
-    internal Interpreter.Block* Origin { get; set; }
+    internal Block* Origin { get; set; }
 }

@@ -45,14 +45,16 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
         if (_vectors)
             EmitVectorsNeeded(block.Instructions[0]);
         bool open = true;
-        foreach (ref readonly GuestInstruction i in block.All)
+        foreach (ref GuestInstruction i in block.All)
         {
+            i.HostOffset = _asm.Length;
             if (i.WindowBegins)
                 EmitWindowCheck(i);
             open = EmitInstruction(i);
         }
         if (open)
             EmitFallThrough();
+        translation.HotBytes = _asm.Length;
         foreach (ColdPath path in _cold)
             EmitCold(path);
         translation.EndSite = sites.Count;
@@ -155,6 +157,8 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
     private void EmitCount(GuestBlock block)
     {
         int count = block.Count;
+        if (block.Instructions[count - 1].Treatment == Treatment.Interpret)
+            count--; // the interpreter counts it
         if (block.Instructions[0].FlagsDeadBefore)
         {
             _asm.AluMemoryImmediate(Alu.Add, addresses.Instructions, count, wide: true);

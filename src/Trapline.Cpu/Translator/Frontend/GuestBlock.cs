@@ -35,6 +35,9 @@ public struct GuestInstruction
     /// <summary>An earlier probe left its addend in RCX.</summary>
     public bool GroupMember;
 
+    /// <summary>Where its host code begins, in bytes from the translation's entry.</summary>
+    public int HostOffset;
+
     public readonly int Length => Iced.Length;
     public readonly ulong Rip => Iced.IP;
     public readonly ulong NextRip => Iced.NextIP;

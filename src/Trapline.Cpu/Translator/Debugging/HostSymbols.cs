@@ -1,0 +1,76 @@
+using Iced.Intel;
+using Trapline.Cpu.Mmu;
+using Trapline.Cpu.Translator.Emit;
+using Trapline.Cpu.Translator.Runtime;
+
+namespace Trapline.Cpu.Translator.Debugging;
+
+/// <summary>Names for what emitted code refers to by address: state, soft TLB, jump cache, stubs, and places in the translation itself.</summary>
+internal sealed unsafe class HostSymbols : ISymbolResolver
+{
+    private readonly Dictionary<ulong, string> _data = [];
+    private readonly Dictionary<ulong, string> _code;
+    private ulong _entry, _end;
+
+    public HostSymbols(Addresses addresses, Stubs stubs, LowLayout low)
+    {
+        _code = new()
+        {
+            [(ulong)stubs.ExitByCall] = "exit",
+            [(ulong)stubs.LoadVectors] = "load_vectors",
+            [(ulong)stubs.Bottom] = "return_stack_bottom",
+            [(ulong)stubs.Mismatch] = "wrong_return",
+            [(ulong)stubs.Dispatch] = "dispatch",
+        };
+        (HostAddress Address, string Name)[] data =
+        [
+            (addresses.ShadowRsp, "return_stack"), (addresses.ShadowTop, "return_stack_top"), (addresses.WindowReads, "window_reads"),
+            (addresses.WindowWrites, "window_writes"), (addresses.WindowDelta, "window_delta"), (addresses.Flags, "flags"),
+            (addresses.Spill, "spill"), (addresses.LinkId, "link_id"), (addresses.VectorsLoaded, "vectors_loaded"), (addresses.CodeKey, "code_key"),
+            (addresses.ExitAddress, "exit_address"), (addresses.LastReturn, "last_return"), (addresses.Attention, "attention"),
+            (addresses.RFlags, "rflags"), (addresses.HeldInterrupt, "held_interrupt"), (addresses.GsBase, "gs"),
+            (addresses.KernelGsBase, "kernel_gs"), (addresses.Mxcsr, "mxcsr"), (addresses.Instructions, "instructions"),
+        ];
+        foreach ((HostAddress address, string name) in data)
+            _data[(ulong)address.Disp] = name;
+        _data[(ulong)addresses.RFlags.Disp + 1] = "rflags+1";
+        for (int i = 0; i < 16; i++)
+        {
+            _data[(ulong)addresses.Gpr(i).Disp] = "guest_" + (Register.RAX + i).ToString().ToLowerInvariant();
+            _data[(ulong)addresses.Ymm(i).Disp] = $"guest_ymm{i}";
+        }
+        for (int i = 0; i < 6; i++)
+            _data[(ulong)addresses.SegmentBase(i).Disp] = (Register.ES + i).ToString().ToLowerInvariant() + "_base";
+        for (int context = 0; context < SoftTlb.Contexts; context++)
+        {
+            foreach (bool write in (ReadOnlySpan<bool>)[false, true])
+            {
+                ulong tags = (ulong)addresses.TlbTags(context, write);
+                _data[tags] = write ? "write_tags" : "read_tags";
+                _data[tags + SoftTlb.Entries * sizeof(ulong)] = write ? "write_addends" : "read_addends";
+            }
+        }
+        _data[(ulong)low.JumpKeys] = "jump_keys";
+        _data[(ulong)low.JumpTargets] = "jump_targets";
+    }
+
+    /// <summary>Addresses in this range are shown relative to its start.</summary>
+    public void Within(nint entry, int length) => (_entry, _end) = ((ulong)entry, (ulong)entry + (ulong)length);
+
+    public bool TryGetSymbol(in Instruction instruction, int operand, int instructionOperand, ulong address, int addressSize, out SymbolResult symbol)
+    {
+        symbol = default;
+        if (instructionOperand < 0)
+            return false;
+        string? name = instruction.GetOpKind(instructionOperand) switch
+        {
+            OpKind.Memory => _data.GetValueOrDefault(address),
+            OpKind.NearBranch64 when address >= _entry && address < _end => $"+0x{address - _entry:x}",
+            _ => _code.GetValueOrDefault(address),
+        };
+        if (name == null)
+            return false;
+        symbol = new SymbolResult(address, name);
+        return true;
+    }
+}

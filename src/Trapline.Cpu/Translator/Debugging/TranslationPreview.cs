@@ -1,0 +1,74 @@
+using System.Text;
+using Trapline.Cpu.Interpreter;
+using Trapline.Cpu.Mmu;
+using Trapline.Cpu.Translator.CodeCache;
+using Trapline.Cpu.Translator.Frontend;
+using Trapline.Cpu.Translator.Runtime;
+using Trapline.Memory;
+using Trapline.X86;
+
+namespace Trapline.Cpu.Translator.Debugging;
+
+/// <summary>Shows what the translator makes of some bytes, without running anything.</summary>
+public static unsafe class TranslationPreview
+{
+    private const int PageSize = 4096;
+
+    /// <summary>The most bytes that can be shown from an address: translation stays within a page.</summary>
+    public static int Room(ulong address) => PageSize - (int)(address & (PageSize - 1));
+
+    /// <summary>64-bit code, block after block. What follows it is taken to be INT3, so all flags are live at its end.</summary>
+    /// <param name="code">At most <see cref="Room"/> bytes.</param>
+    /// <param name="supervisor">As ring 0, else ring 3.</param>
+    /// <param name="safe">Without hoisted checks.</param>
+    public static string Show(ReadOnlySpan<byte> code, ulong address, bool supervisor, bool safe, CpuModel model)
+    {
+        using LowLayout low = new();
+        using GuestMemory memory = GuestMemory.Flat(PageSize);
+        using VcpuMmu mmu = new(low.State, memory, model, low.Tlb, low.Frame);
+        using BlockTranslator translator = new(low, memory, mmu, model, new TranslatorOptions(1 << 20));
+        new Span<byte>(memory.BackingBase, PageSize).Fill(0xCC);
+        code.CopyTo(new Span<byte>(memory.BackingBase + (address & (PageSize - 1)), code.Length));
+        Collector collector = new(translator);
+        translator.Watcher = collector;
+        int context = supervisor ? SoftTlb.Supervisor : SoftTlb.User;
+        int done = 0;
+        while (done < code.Length)
+        {
+            ulong rip = address + (ulong)done;
+            Block block = new()
+            {
+                Rip = rip,
+                Mode = BlockMode.Code64 | BlockMode.Flat | (uint)context << BlockMode.ContextShift,
+                Offset = rip & (PageSize - 1),
+                SecondOffset = Block.NoPage,
+            };
+            if (!translator.TryTranslate(&block, safe, out _))
+                break;
+            done += collector.Bytes;
+        }
+        return collector.Text.ToString();
+    }
+
+    private sealed class Collector(BlockTranslator translator) : ITranslationWatcher
+    {
+        public StringBuilder Text { get; } = new();
+        public int Bytes { get; private set; }
+
+        public void Translated(GuestBlock block, Translation translation)
+        {
+            // Blocks point at the preview's own: the translator must not come back to it.
+            translation.Origin = null;
+            Bytes = block.Bytes;
+            Text.Append(translator.List(block, translation)).Append('\n');
+        }
+
+        public void Dropped(Translation translation)
+        {
+        }
+
+        public void Flushed(int translations, string reason)
+        {
+        }
+    }
+}
