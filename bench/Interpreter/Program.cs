@@ -2,7 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Trapline.Bench;
 
-// Interpreter speed in million guest instructions a second. usage: [program,…] [--runs N] [--first]
+// Interpreter speed in million guest instructions a second, of string instructions in million bytes a second. usage: [program,…] [--runs N] [--first]
 // --first shows the first runs one by one: how soon the steady state is reached.
 if (args.Contains("--help"))
 {
@@ -32,12 +32,13 @@ foreach (Programs.Entry program in Programs.All)
         ulong result = guest.Run();
         double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
         instructions = guest.Instructions - before;
-        speeds.Add(instructions / seconds / 1e6);
+        speeds.Add((program.Bytes != 0 ? program.Bytes : instructions) / seconds / 1e6);
         if (result != expected)
             wrong = $"  WRONG: {result:x}, not {expected:x}";
     }
     string trail = first ? "  " + string.Join(' ', speeds.Select(s => s.ToString("F0", CultureInfo.InvariantCulture))) : "";
     speeds.Sort();
+    string unit = program.Bytes != 0 ? "MB/s" : "MIPS";
     Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-        $"{program.Name,-8}{speeds[runs / 2],8:F1} MIPS  best {speeds[^1],7:F1}  {instructions,12:N0} instructions  {program.What}{wrong}{trail}"));
+        $"{program.Name,-8}{speeds[runs / 2],8:F1} {unit}  best {speeds[^1],7:F1}  {instructions,12:N0} instructions  {program.What}{wrong}{trail}"));
 }

@@ -179,7 +179,7 @@ public sealed class KernelLoaderTests : IDisposable
         byte[] high = BootImages.BzImage(); // it would fit at 1 MiB, but such a kernel moves itself to where it prefers to be
         BootImages.Put64(high, 0x258, 0x300_0000);
         BootImages.Put32(high, 0x260, 0x200_0000);
-        Assert.Contains("needs memory at 0x3000000 to 0x5000000", Refusal(high), StringComparison.Ordinal);
+        Assert.Contains("needs 0x3000000 to 0x5000000; give at least 80M", Refusal(high), StringComparison.Ordinal);
     }
 
     [Fact]
