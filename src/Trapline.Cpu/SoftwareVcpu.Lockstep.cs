@@ -138,18 +138,15 @@ public sealed unsafe partial class SoftwareVcpu
                 s->Rip = bad.Rip;
                 return false;
             }
-            bool window = site.Kind == ExitKind.Window;
-            bool write = site.Kind == ExitKind.WriteMiss || (window && site.Size != 0);
             bool again = site.Kind switch
             {
-                ExitKind.ReadMiss or ExitKind.WriteMiss or ExitKind.Window => Fill(f->ExitAddress, window ? site.Span : site.Size, write) && !site.Owner!.Dropped,
+                ExitKind.Window => MoveWindow(f->ExitAddress, site) && !site.Owner!.Dropped,
+                ExitKind.ReadMiss or ExitKind.WriteMiss => Fill(f->ExitAddress, site.Size, site.Kind == ExitKind.WriteMiss) && !site.Owner!.Dropped,
                 ExitKind.JumpMiss => Canonical(f->ExitAddress, 1) && translator.AddStop(f->ExitAddress),
                 _ => false,
             };
             if (again)
             {
-                if (window)
-                    translator.OpenWindow(f->ExitAddress);
                 entry = site.Resume;
                 vectors = site.Vectors;
                 continue;

@@ -42,12 +42,9 @@ public sealed unsafe partial class SoftwareVcpu
                 s->Rip = number == 0 ? f->ExitAddress : site.Rip;
                 return true;
             }
-            bool write = site.Kind == ExitKind.WriteMiss || (site.Kind == ExitKind.Window && site.Size != 0);
-            int size = site.Kind == ExitKind.Window ? site.Span : site.Size;
-            if (site.Kind is ExitKind.ReadMiss or ExitKind.WriteMiss or ExitKind.Window && Fill(f->ExitAddress, size, write))
+            bool memory = site.Kind is ExitKind.ReadMiss or ExitKind.WriteMiss;
+            if (memory ? Fill(f->ExitAddress, site.Size, site.Kind == ExitKind.WriteMiss) : site.Kind == ExitKind.Window && MoveWindow(f->ExitAddress, site))
             {
-                if (site.Kind == ExitKind.Window)
-                    translator.OpenWindow(f->ExitAddress);
                 entry = site.Resume;
                 vectors = site.Vectors;
                 continue;

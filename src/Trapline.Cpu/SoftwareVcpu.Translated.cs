@@ -107,14 +107,13 @@ public sealed unsafe partial class SoftwareVcpu
                     break;
                 case ExitKind.Window:
                     translator.Counters.WindowMisses++;
-                    if (Fill(f->ExitAddress, site.Span, site.Size != 0) && !site.Owner!.Dropped)
+                    if (MoveWindow(f->ExitAddress, site) && !site.Owner!.Dropped)
                     {
-                        translator.OpenWindow(f->ExitAddress);
                         entry = site.Resume;
                         vectors = site.Vectors;
                         continue;
                     }
-                    if ((f->ExitAddress & 0xFFF) + (ulong)site.Span > 4096 && TrySafe(site, f, out entry))
+                    if (TrySafe(site, f, out entry))
                         continue;
                     break;
                 case ExitKind.JumpMiss:
@@ -188,7 +187,8 @@ public sealed unsafe partial class SoftwareVcpu
     {
         CpuState* s = State;
         ulong rip = site.Rip;
-        _translator!.Straddled(site.Owner!, site.Group);
+        if ((f->ExitAddress & 0xFFF) + (ulong)(site.Group ? site.Size : site.Span) > 4096)
+            _translator!.Straddled(site.Owner!, site.Group);
         entry = 0;
         s->Rip = rip;
         if (!Mmu.Translate(rip, Access.Fetch | UserBit, out ulong gpa, out _) || !_memory.TryGetPage(gpa, out ulong page, out _))
@@ -201,8 +201,18 @@ public sealed unsafe partial class SoftwareVcpu
         }
         if (block == null)
             return false;
-        entry = _translator.SafeEntry(block);
+        entry = _translator!.SafeEntry(block);
         return entry != 0;
+    }
+
+    /// <summary>
+    /// Moves the stack window to a page. Only to one that is writable, so that one page and delta serve reads and writes; for reads alone not if that
+    /// would set the dirty bit before anything is written.
+    /// </summary>
+    private bool MoveWindow(ulong linear, in ExitSite site)
+    {
+        bool writes = site.Size != 0;
+        return (writes || Mmu.IsDirty(linear, UserBit)) && Fill(linear, site.Span, write: true) && _translator!.OpenWindow(linear);
     }
 
     /// <summary>Puts an address into the jump cache. False: it has no translation yet, or cannot be fetched.</summary>

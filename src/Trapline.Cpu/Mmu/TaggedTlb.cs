@@ -75,8 +75,10 @@ public sealed unsafe class TaggedTlb : IDisposable
         return null;
     }
 
-    public TlbEntry* Insert(ulong linear, uint pcid, int shift, in TlbEntry entry)
+    /// <param name="evictedLarge">A large page had to make room: what was derived from it can no longer be found by INVLPG.</param>
+    public TlbEntry* Insert(ulong linear, uint pcid, int shift, in TlbEntry entry, out bool evictedLarge)
     {
+        evictedLarge = false;
         ulong tag = TagOf(pcid);
         foreach (ref readonly Level level in _levels.AsSpan())
         {
@@ -91,6 +93,7 @@ public sealed unsafe class TaggedTlb : IDisposable
                     victim = set + way;
                     break;
                 }
+            evictedLarge = shift != 12 && victim->Page != 0 && victim->Page != page + 1;
             *victim = entry;
             victim->Page = page + 1;
             victim->Tag = tag;

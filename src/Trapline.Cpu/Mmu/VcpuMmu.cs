@@ -62,7 +62,12 @@ public sealed unsafe class VcpuMmu : IDisposable
             TraceWalk(linear, null);
             return false;
         }
-        _tagged.Insert(linear, pcid, shift, entry);
+        _tagged.Insert(linear, pcid, shift, entry, out bool evictedLarge);
+        if (evictedLarge)
+        {
+            RightsChanged();
+            Listener?.AllFlushed();
+        }
         gpa = entry.Frame | (linear & ((1ul << shift) - 1));
         TraceWalk(linear, gpa);
         return true;
@@ -117,7 +122,16 @@ public sealed unsafe class VcpuMmu : IDisposable
         return entry != null && (entry->Rights & TlbRights.Global) != 0;
     }
 
-    private void CloseWindow() => _frame->WindowReads = _frame->WindowWrites = TranslationFrame.NoPage;
+    private void CloseWindow() => _frame->CloseWindow();
+
+    /// <summary>True if a store to this address would change nothing in the tables: it may be prepared for without one.</summary>
+    public bool IsDirty(ulong linear, Access access)
+    {
+        if ((_state->Cr0 & Cr0.Pg) == 0)
+            return true;
+        TlbEntry* entry = _tagged.Find(linear, Pcid, out _);
+        return entry != null && (entry->Rights & TlbRights.Dirty) != 0 && Walker.Denied(*entry, access | Access.Write) == 0;
+    }
 
     /// <summary>Points the state at the arrays of the current privilege. Call after CPL, AC, CR4.SMAP, debug or alignment-check changes.</summary>
     public void SelectContext(bool bypass)

@@ -469,27 +469,21 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         }
         if (f->ShadowRsp < _low.ShadowLimit(_context))
             ResetShadow(_context);
-        if (f->WindowReads == TranslationFrame.NoPage)
+        if (f->WindowPage == TranslationFrame.NoPage)
             OpenWindow(_low.State->Gpr[4] - 8);
     }
 
-    /// <summary>Sets the stack window from the soft TLB, if it knows the page.</summary>
-    public void OpenWindow(ulong linear)
+    /// <summary>Sets the stack window from the soft TLB, if that knows the page as writable.</summary>
+    public bool OpenWindow(ulong linear)
     {
         TranslationFrame* f = _low.Frame;
         CpuState* s = _low.State;
         ulong page = linear & ~0xFFFul, slot = page >> 12 & SoftTlb.IndexMask;
-        if (s->WriteTlb[slot] == page)
-        {
-            f->WindowReads = f->WindowWrites = page;
-            f->WindowDelta = s->WriteTlb[slot + SoftTlb.Entries];
-        }
-        else if (s->ReadTlb[slot] == page)
-        {
-            f->WindowReads = page;
-            f->WindowWrites = TranslationFrame.NoPage;
-            f->WindowDelta = s->ReadTlb[slot + SoftTlb.Entries];
-        }
+        if (s->WriteTlb[slot] != page)
+            return false;
+        f->WindowPage = page;
+        f->WindowDelta = s->WriteTlb[slot + SoftTlb.Entries];
+        return true;
     }
 
     public void SpaceChanged() => _spaceDirty = true;

@@ -34,7 +34,6 @@ internal struct ColdPath
     public int Tags;
     public int Low;
     public int Span;
-    public bool Write;
     public ulong Target;
 }
 
@@ -82,7 +81,7 @@ public sealed unsafe partial class BlockEmitter
     /// <summary>The stack moved to another page: if the soft TLB knows it, move the window there; else leave.</summary>
     private void EmitWindowMiss(in ColdPath path)
     {
-        int tags = addresses.TlbTags(_context, path.Write);
+        int tags = addresses.TlbTags(_context, write: true);
         HostAddress tag = new(HostRegister.None, HostRegister.Rcx, 3, tags);
         _asm.Lea(HostRegister.Scratch, HostAddress.At(HostRegister.GuestRsp, path.Low));
         _asm.RotateRight32(HostRegister.Rcx, HostRegister.Scratch, 12);
@@ -93,10 +92,7 @@ public sealed unsafe partial class BlockEmitter
         _asm.Load(HostRegister.Window, tag with { Disp = tags + SoftTlb.Entries * 8 });
         _asm.Store(addresses.WindowDelta, HostRegister.Window);
         _asm.Load(HostRegister.Rcx, tag);
-        _asm.Store(addresses.WindowReads, HostRegister.Rcx);
-        if (!path.Write)
-            _asm.Constant(HostRegister.Rcx, TranslationFrame.NoPage);
-        _asm.Store(addresses.WindowWrites, HostRegister.Rcx);
+        _asm.Store(addresses.WindowPage, HostRegister.Rcx);
         RestoreFlags(path.Saved);
         _asm.Jump(path.Back);
         _asm.PatchHere(unknown);

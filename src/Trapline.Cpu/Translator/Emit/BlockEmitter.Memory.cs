@@ -185,7 +185,7 @@ public sealed unsafe partial class BlockEmitter
         bool save = !i.FlagsDeadBefore;
         _asm.Lea(HostRegister.Scratch, HostAddress.At(HostRegister.GuestRsp, i.WindowLow));
         SaveFlags(save);
-        _asm.AluMemory(Alu.Sub, HostRegister.Scratch, i.WindowWrites ? addresses.WindowWrites : addresses.WindowReads);
+        _asm.AluMemory(Alu.Sub, HostRegister.Scratch, addresses.WindowPage);
         _asm.AluImmediate(Alu.Cmp, HostRegister.Scratch, 4096 - (i.WindowHigh - i.WindowLow));
         nint from = _asm.Jump(Condition.Above);
         RestoreFlags(save);
@@ -197,6 +197,6 @@ public sealed unsafe partial class BlockEmitter
             Span = i.WindowHigh - i.WindowLow,
             Size = (byte)(i.WindowWrites ? 1 : 0),
         });
-        _cold.Add(new ColdPath { Kind = ColdKind.WindowMiss, From = from, Saved = save, Site = site, Low = i.WindowLow, Span = i.WindowHigh - i.WindowLow, Write = i.WindowWrites, Back = _asm.Here });
+        _cold.Add(new ColdPath { Kind = ColdKind.WindowMiss, From = from, Saved = save, Site = site, Low = i.WindowLow, Span = i.WindowHigh - i.WindowLow, Back = _asm.Here });
     }
 }

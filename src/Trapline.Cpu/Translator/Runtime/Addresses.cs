@@ -19,8 +19,7 @@ public sealed unsafe class Addresses
         Entry = At(&f->Entry);
         ShadowRsp = At(&f->ShadowRsp);
         ShadowTop = At(&f->ShadowTop);
-        WindowReads = At(&f->WindowReads);
-        WindowWrites = At(&f->WindowWrites);
+        WindowPage = At(&f->WindowPage);
         WindowDelta = At(&f->WindowDelta);
         Flags = At(&f->Flags);
         Spill = At(&f->Spill);
@@ -43,8 +42,7 @@ public sealed unsafe class Addresses
     public HostAddress Entry { get; }
     public HostAddress ShadowRsp { get; }
     public HostAddress ShadowTop { get; }
-    public HostAddress WindowReads { get; }
-    public HostAddress WindowWrites { get; }
+    public HostAddress WindowPage { get; }
     public HostAddress WindowDelta { get; }
     public HostAddress Flags { get; }
     public HostAddress Spill { get; }

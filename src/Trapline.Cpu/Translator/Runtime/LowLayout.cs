@@ -18,7 +18,8 @@ public sealed unsafe class LowLayout : IDisposable
     private const ulong ShadowSlack = 32 << 20;
 
     private const ulong FrameOffset = 8192;
-    private const ulong TlbOffset = 3 * 4096;
+    private const ulong NothingOffset = 3 * 4096;
+    private const ulong TlbOffset = 4 * 4096;
     private readonly LowMemory _memory;
 
     public LowLayout()
@@ -28,6 +29,8 @@ public sealed unsafe class LowLayout : IDisposable
         _memory = LowMemory.Create(shadows + ShadowStacks * (ShadowSize + ShadowSlack) + ShadowSize);
         State = (CpuState*)_memory.Base;
         Frame = (TranslationFrame*)(_memory.Base + FrameOffset);
+        Frame->ClosedDelta = (ulong)(_memory.Base + NothingOffset) - TranslationFrame.NoPage;
+        Frame->CloseWindow();
         Tlb = (ulong*)(_memory.Base + TlbOffset);
         JumpKeys = (ulong*)(_memory.Base + jumps);
         JumpTargets = (nint*)(JumpKeys + JumpEntries);

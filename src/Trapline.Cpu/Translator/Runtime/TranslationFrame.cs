@@ -16,12 +16,14 @@ public unsafe struct TranslationFrame
     public ulong ShadowRsp;
     public ulong ShadowTop;
 
-    /// <summary>Guest page that the stack window covers: for reads and for reads and writes. <see cref="NoPage"/>: none.</summary>
-    public ulong WindowReads;
-    public ulong WindowWrites;
+    /// <summary>Guest page that the stack window covers; it is writable.</summary>
+    public ulong WindowPage;
 
-    /// <summary>Host address minus guest address of that page.</summary>
+    /// <summary>Host address minus guest address of that page. Always belongs to <see cref="WindowPage"/>, open or closed.</summary>
     public ulong WindowDelta;
+
+    /// <summary>The delta of a closed window: <see cref="NoPage"/> leads to a page of nothing.</summary>
+    public ulong ClosedDelta;
 
     /// <summary>LAHF and SETO: what AX was after them.</summary>
     public ulong Flags;
@@ -50,9 +52,15 @@ public unsafe struct TranslationFrame
     public uint LastReturn;
 
     /// <summary>
-    /// The tag of a closed window: not canonical, and secret. Guest RSP may hold any value, and one in this very page would pass a closed window's check
-    /// and reach the host by a stale delta.
+    /// The page of a closed window: not canonical, and drawn by lot, so that a guest which sets RSP to some address that is not canonical gets its fault.
+    /// One that guesses right reaches a page of nothing, never the host.
     /// </summary>
     public static readonly ulong NoPage =
         BitConverter.ToUInt64(System.Security.Cryptography.RandomNumberGenerator.GetBytes(8)) & 0x3FFF_FFFF_FFFF_F000 | 0x4000_0000_0000_0000;
+
+    public void CloseWindow()
+    {
+        WindowPage = NoPage;
+        WindowDelta = ClosedDelta;
+    }
 }
