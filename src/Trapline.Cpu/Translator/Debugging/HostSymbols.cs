@@ -24,8 +24,8 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
         };
         (HostAddress Address, string Name)[] data =
         [
-            (addresses.ShadowRsp, "return_stack"), (addresses.ShadowTop, "return_stack_top"), (addresses.WindowReads, "window_reads"),
-            (addresses.WindowWrites, "window_writes"), (addresses.WindowDelta, "window_delta"), (addresses.Flags, "flags"),
+            (addresses.ShadowRsp, "return_stack"), (addresses.ShadowTop, "return_stack_top"), (addresses.WindowPage, "window_page"),
+            (addresses.WindowDelta, "window_delta"), (addresses.Flags, "flags"),
             (addresses.Spill, "spill"), (addresses.LinkId, "link_id"), (addresses.VectorsLoaded, "vectors_loaded"), (addresses.CodeKey, "code_key"),
             (addresses.ExitAddress, "exit_address"), (addresses.LastReturn, "last_return"), (addresses.Attention, "attention"),
             (addresses.RFlags, "rflags"), (addresses.HeldInterrupt, "held_interrupt"), (addresses.GsBase, "gs"),
