@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.Runtime.InteropServices;
 using System.Text;
+using Microsoft.Win32.SafeHandles;
 
 namespace Trapline.Host;
 
@@ -8,20 +9,23 @@ namespace Trapline.Host;
 /// <remarks>Unsafe for the calls alone: they fill locals of this method.</remarks>
 public sealed unsafe class PseudoTerminal : IDisposable
 {
-    private readonly int _master;
-    private readonly int _slave;
+    private readonly SafeFileHandle _master;
+    private readonly SafeFileHandle _slave;
+    private readonly SafeFileHandle _closing;
 
-    private PseudoTerminal(int master, int slave, string name)
+    private PseudoTerminal(int master, int slave, int closing, string name)
     {
-        _master = master;
-        _slave = slave;
+        _master = new SafeFileHandle(master, ownsHandle: true);
+        _slave = new SafeFileHandle(slave, ownsHandle: true);
+        _closing = new SafeFileHandle(closing, ownsHandle: true);
         Name = name;
-        Stream = new DescriptorStream(master, dropWhenFull: true);
+        Stream = new DescriptorStream(_master, dropWhenFull: true, _closing);
     }
 
     /// <summary>The path to open, such as /dev/pts/3.</summary>
     public string Name { get; }
 
+    /// <summary>What the others write and read. A read under way returns 0 when this object is disposed.</summary>
     public Stream Stream { get; }
 
     /// <exception cref="IOException">The host has no pseudo-terminal left.</exception>
@@ -44,7 +48,9 @@ public sealed unsafe class PseudoTerminal : IDisposable
             {
                 TerminalCalls.MakeRaw(&settings);
                 TerminalCalls.SetAttributes(slave, TerminalCalls.TcsaNow, &settings);
-                return new PseudoTerminal(master, slave, path);
+                int closing = TerminalCalls.OpenEvent(0, TerminalCalls.OpenCloseOnExec);
+                if (closing >= 0)
+                    return new PseudoTerminal(master, slave, closing, path);
             }
         }
         IOException failure = Failure();
@@ -56,8 +62,14 @@ public sealed unsafe class PseudoTerminal : IDisposable
 
     public void Dispose()
     {
-        Libc.Close(_slave);
-        Libc.Close(_master);
+        // A reader that sits in poll would otherwise wait for ever, or go on with whatever file gets the number next.
+        if (_closing.IsClosed)
+            return;
+        ulong one = 1;
+        TerminalCalls.Write((int)_closing.DangerousGetHandle(), (byte*)&one, sizeof(ulong));
+        _slave.Dispose();
+        _master.Dispose();
+        _closing.Dispose();
     }
 
     private static IOException Failure() => new(new Win32Exception(Marshal.GetLastPInvokeError()).Message);

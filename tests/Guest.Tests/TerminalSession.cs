@@ -53,7 +53,7 @@ internal sealed class TerminalSession : IDisposable
             }
         }
         lock (_seen)
-            Assert.Fail($"'{text}' did not appear; the terminal had:\n{_seen}");
+            Assert.Fail($"'{text}' did not appear ({(_process.HasExited ? $"exit status {_process.ExitCode}" : "still running")}); the terminal had:\n{_seen}");
     }
 
     public async Task<int> ExitAsync()
@@ -92,7 +92,7 @@ internal sealed class TerminalSession : IDisposable
                     _seen.Append(Encoding.UTF8.GetString(buffer, 0, count));
             }
         }
-        catch (IOException)
+        catch (Exception e) when (e is IOException or ObjectDisposedException)
         {
             // The terminal was closed.
         }
