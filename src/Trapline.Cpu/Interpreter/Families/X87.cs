@@ -166,14 +166,9 @@ public static unsafe partial class X87
     /// <summary>Stores 2 to 10 bytes. False: a fault is pending, and nothing may have changed yet.</summary>
     private static bool Store(SoftwareVcpu cpu, CpuState* s, Op* op, int size, ulong low, ushort high)
     {
-        if (!Address(cpu, s, op, size, write: true, out ulong linear))
-            return false;
-        if (size != 10)
-            return GuestAccess.Store(cpu, s, op, linear, size, low);
-        byte* bytes = stackalloc byte[10];
-        *(ulong*)bytes = low;
-        *(ushort*)(bytes + 8) = high;
-        return cpu.TransferSlow(linear, bytes, 10, op->Segment, store: true);
+        if (size == ExtendedSize)
+            return Store80(cpu, s, op, low, high);
+        return Address(cpu, s, op, size, write: true, out ulong linear) && GuestAccess.Store(cpu, s, op, linear, size, low);
     }
 
     [MethodImpl(Inline)]

@@ -110,14 +110,12 @@ public static unsafe partial class X87
 
     private static bool BeginLoad80(SoftwareVcpu cpu, CpuState* s, Op* op, out ulong low, out ushort high)
     {
-        byte* bytes = stackalloc byte[10];
-        bool ok = Begin(cpu, s) && Address(cpu, s, op, 10, write: false, out ulong linear)
-            && cpu.TransferSlow(linear, bytes, 10, op->Segment, store: false);
-        low = *(ulong*)bytes;
-        high = *(ushort*)(bytes + 8);
-        if (ok)
-            NoteMemory(s, op);
-        return ok;
+        low = 0;
+        high = 0;
+        if (!Begin(cpu, s) || !Load80(cpu, s, op, out low, out high))
+            return false;
+        NoteMemory(s, op);
+        return true;
     }
 
     private static bool BindLoadInteger(ref OpBuilder b)
@@ -245,8 +243,9 @@ public static unsafe partial class X87
     }
 
     /// <summary>The store that an unmasked exception prevents still checks its address.</summary>
-    private static bool Reachable(SoftwareVcpu cpu, CpuState* s, Op* op) =>
-        Address(cpu, s, op, op->OperandSize, write: true, out ulong linear) && cpu.Probe(linear, op->OperandSize, op->Segment, write: true);
+    private static bool Reachable(SoftwareVcpu cpu, CpuState* s, Op* op) => op->OperandSize == ExtendedSize
+        ? Reachable80(cpu, s, op, out _, out _)
+        : Address(cpu, s, op, op->OperandSize, write: true, out ulong linear) && cpu.Probe(linear, op->OperandSize, op->Segment, write: true);
 
     /// <summary>Stores unless an exception other than precision is unmasked; then reports and pops.</summary>
     private static int FinishStore(SoftwareVcpu cpu, CpuState* s, Op* op, ulong low, ushort high, in FloatStatus status)
