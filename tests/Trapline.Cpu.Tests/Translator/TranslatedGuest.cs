@@ -148,3 +148,10 @@ internal sealed class TranslatorFactAttribute : FactAttribute
 {
     public TranslatorFactAttribute() => Skip = SoftwareVcpu.TranslatorObstacle;
 }
+
+/// <summary>A theory about emitted code, for hosts that can run it.</summary>
+[AttributeUsage(AttributeTargets.Method)]
+internal sealed class TranslatorTheoryAttribute : TheoryAttribute
+{
+    public TranslatorTheoryAttribute() => Skip = SoftwareVcpu.TranslatorObstacle;
+}

@@ -10,6 +10,7 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
 {
     private readonly Dictionary<ulong, string> _data = [];
     private readonly Dictionary<ulong, string> _code;
+    private readonly (ulong Start, ulong End) _tlb;
     private ulong _entry, _end;
 
     public HostSymbols(Addresses addresses, Stubs stubs, LowLayout low)
@@ -50,6 +51,9 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
                 _data[tags + SoftTlb.Entries * sizeof(ulong)] = write ? "write_addends" : "read_addends";
             }
         }
+        for (int context = 0; context < LowLayout.ShadowStacks; context++)
+            _code[low.ShadowLimit(context)] = "return_stack_limit";
+        _tlb = ((ulong)low.Tlb, (ulong)low.Tlb + SoftTlb.Bytes);
         _data[(ulong)low.JumpKeys] = "jump_keys";
         _data[(ulong)low.JumpTargets] = "jump_targets";
     }
@@ -64,7 +68,7 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
             return false;
         string? name = instruction.GetOpKind(instructionOperand) switch
         {
-            OpKind.Memory => _data.GetValueOrDefault(address),
+            OpKind.Memory => _data.GetValueOrDefault(address) ?? SlotOf(address),
             OpKind.NearBranch64 when address >= _entry && address < _end => $"+0x{address - _entry:x}",
             _ => _code.GetValueOrDefault(address),
         };
@@ -72,5 +76,15 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
             return false;
         symbol = new SymbolResult(address, name);
         return true;
+    }
+
+    /// <summary>An entry of the soft TLB, by the array it is in: what a constant address is compared with.</summary>
+    private string? SlotOf(ulong address)
+    {
+        const ulong Array = SoftTlb.Entries * sizeof(ulong);
+        if (address < _tlb.Start || address >= _tlb.End)
+            return null;
+        ulong offset = (address - _tlb.Start) % Array;
+        return $"{_data[address - offset]}+0x{offset:x}";
     }
 }
