@@ -368,7 +368,10 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
             if (!site.Owner!.Dropped)
                 Unlink(ref site);
         }
-        // Jump-cache entries still lead here: leave at once.
+        // The jump cache must look anew, or every jump here would leave; a caller that is under way still comes here: leave at once.
+        uint slot = (uint)(translation.Rip & (LowLayout.JumpEntries - 1));
+        if (_low.JumpTargets[slot] == translation.Entry)
+            _low.JumpKeys[slot] = EmptyJump(slot);
         _sites.Add(new ExitSite { Kind = ExitKind.Attention, Rip = translation.Rip });
         Assembler asm = At(translation.Entry);
         asm.Call(_stubs.ExitByCall);
@@ -410,13 +413,16 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         _code.Clear();
         _scopes.Restart();
         for (uint slot = 0; slot < LowLayout.JumpEntries; slot++)
-            _low.JumpKeys[slot] = 0 - (ulong)slot; // of link number 0: nothing hits it
+            _low.JumpKeys[slot] = EmptyJump(slot);
         _linearPages.Clear();
         ResetShadows();
         _context = -1;
         _spaceDirty = true;
         Counters.Flushes++;
     }
+
+    /// <summary>The key of link number 0, which no address space has.</summary>
+    private static ulong EmptyJump(uint slot) => 0 - (ulong)slot;
 
     private void ResetShadows()
     {

@@ -211,14 +211,12 @@ public sealed unsafe partial class BlockEmitter
 
     private void EmitIndirectCall(in GuestInstruction i, ulong next)
     {
-        if (!i.InWindow)
-        {
-            // Without a window the slot's probe would need r14: the interpreter does it.
-            EmitExit(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip });
-            return;
-        }
         EmitLookup(i);
+        if (!i.InWindow)
+            _asm.Store(addresses.Held, HostRegister.Scratch); // the slot's probe takes r14
         StoreReturnAddress(i, next);
+        if (!i.InWindow)
+            _asm.Load(HostRegister.Scratch, addresses.Held);
         EmitDepthCheck(flagsLive: true);
         nint call = _asm.Call();
         nint over = _asm.Jump();

@@ -33,14 +33,14 @@ public sealed unsafe partial class BlockEmitter
         ref readonly Instruction instruction = ref i.Iced;
         if (instruction.Op0Kind == OpKind.Memory)
         {
-            // The value waits in r14 while the slot is written; only a window leaves r14 alone, so elsewhere the interpreter does it.
-            if (!i.InWindow)
-            {
-                EmitExit(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip });
-                return;
-            }
+            // The value waits in r14, or in the frame while r14 probes the slot.
             _asm.Load(HostRegister.Scratch, Probe(i, 8, write: false));
-            _asm.Store(StackSlot(i, -8, write: true), HostRegister.Scratch);
+            if (!i.InWindow)
+                _asm.Store(addresses.Held, HostRegister.Scratch);
+            HostAddress place = StackSlot(i, -8, write: true);
+            if (!i.InWindow)
+                _asm.Load(HostRegister.Scratch, addresses.Held);
+            _asm.Store(place, HostRegister.Scratch);
             MoveRsp(-8);
             return;
         }

@@ -23,6 +23,7 @@ public sealed unsafe class Addresses
         WindowDelta = At(&f->WindowDelta);
         Flags = At(&f->Flags);
         Spill = At(&f->Spill);
+        Held = At(&f->Held);
         LinkId = At(&f->LinkId);
         VectorsLoaded = At(&f->VectorsLoaded);
         CodeKey = At(&f->CodeKey);
@@ -46,6 +47,7 @@ public sealed unsafe class Addresses
     public HostAddress WindowDelta { get; }
     public HostAddress Flags { get; }
     public HostAddress Spill { get; }
+    public HostAddress Held { get; }
     public HostAddress LinkId { get; }
     public HostAddress VectorsLoaded { get; }
     public HostAddress CodeKey { get; }

@@ -31,6 +31,9 @@ public unsafe struct TranslationFrame
     /// <summary>Guest RAX while AX holds flags.</summary>
     public ulong Spill;
 
+    /// <summary>A value that waits while r14 probes: the target of a call, or what a push has read.</summary>
+    public ulong Held;
+
     /// <summary>Identifies the context and address space in which links between pages and jump-cache entries are valid.</summary>
     public uint LinkId;
 
