@@ -279,7 +279,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     {
         if (target->Native == 0 || !MayLink(target))
             return false;
-        uint slot = (uint)(target->Rip & (LowLayout.JumpEntries - 1));
+        uint slot = LowLayout.JumpSlot(target->Rip);
         _low.JumpKeys[slot] = 0 - (target->Rip + _low.Frame->CodeKey);
         _low.JumpTargets[slot] = target->Native;
         NoteLinked(_low.Frame->LinkId, target);
@@ -289,7 +289,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     /// <summary>Makes indirect jumps to an address leave as if it were not in the jump cache, but after the jump. Always true.</summary>
     public bool AddStop(ulong rip)
     {
-        uint slot = (uint)(rip & (LowLayout.JumpEntries - 1));
+        uint slot = LowLayout.JumpSlot(rip);
         _low.JumpKeys[slot] = 0 - (rip + _low.Frame->CodeKey);
         _low.JumpTargets[slot] = _stubs.Miss;
         return true;
@@ -369,7 +369,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
                 Unlink(ref site);
         }
         // The jump cache must look anew, or every jump here would leave; a caller that is under way still comes here: leave at once.
-        uint slot = (uint)(translation.Rip & (LowLayout.JumpEntries - 1));
+        uint slot = LowLayout.JumpSlot(translation.Rip);
         if (_low.JumpTargets[slot] == translation.Entry)
             _low.JumpKeys[slot] = EmptyJump(slot);
         _sites.Add(new ExitSite { Kind = ExitKind.Attention, Rip = translation.Rip });

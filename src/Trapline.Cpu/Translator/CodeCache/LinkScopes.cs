@@ -13,8 +13,8 @@ namespace Trapline.Cpu.Translator.CodeCache;
 /// </remarks>
 public sealed class LinkScopes
 {
-    /// <summary>Numbers differ in 16 bits, which the jump cache's keys rely on.</summary>
-    private const uint Last = 0xFFFF;
+    /// <summary>Numbers differ by less than 65,535, which the jump cache's keys rely on.</summary>
+    private const uint Last = 0xFFFE;
 
     /// <summary>When the numbers are used up: under it nothing is linked, until the code cache is emptied.</summary>
     public const uint NoLinks = Last;

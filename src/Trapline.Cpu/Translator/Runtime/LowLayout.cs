@@ -43,10 +43,17 @@ public sealed unsafe class LowLayout : IDisposable
     public TranslationFrame* Frame { get; }
     public ulong* Tlb { get; }
 
-    /// <summary>The jump cache: entry RIP &amp; 0xFFFF holds minus (RIP plus <see cref="TranslationFrame.CodeKey"/>), and the host address.</summary>
-    /// <remarks>An empty entry holds the key of number 0, which no address space has.</remarks>
+    /// <summary>
+    /// The jump cache: entry <see cref="JumpSlot"/> holds minus (RIP plus <see cref="TranslationFrame.CodeKey"/>), and the host address.
+    /// </summary>
     public ulong* JumpKeys { get; }
     public nint* JumpTargets { get; }
+
+    /// <summary>
+    /// The entry that an address selects: the sum of its two lowest 16-bit words, since libraries lie at multiples of 64 KiB.
+    /// Addresses less than 65,535 bytes apart never share one.
+    /// </summary>
+    public static uint JumpSlot(ulong rip) => (uint)(rip + (rip >> 16)) & (JumpEntries - 1);
 
     /// <summary>Emitted code can reach all of it.</summary>
     public bool IsLow => _memory.IsLow;

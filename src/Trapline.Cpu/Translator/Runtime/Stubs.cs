@@ -88,7 +88,7 @@ public sealed unsafe class Stubs
     /// <returns>The displacement to patch with where hits go on.</returns>
     public nint EmitLookup(ref Assembler asm)
     {
-        LowWord(ref asm);
+        EmitJumpSlot(ref asm);
         asm.Load(HostRegister.Rcx, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, _a.JumpKeys));
         asm.Lea(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 0));
         asm.Push(HostRegister.Scratch);
@@ -101,7 +101,7 @@ public sealed unsafe class Stubs
     /// <summary>Jumps to where <see cref="EmitLookup"/> found r14's translation.</summary>
     public void EmitJumpFound(ref Assembler asm)
     {
-        LowWord(ref asm);
+        EmitJumpSlot(ref asm);
         asm.OpMemory(false, 0xFF, 4, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, _a.JumpTargets));
     }
 
@@ -117,8 +117,13 @@ public sealed unsafe class Stubs
         EmitJumpFound(ref asm);
     }
 
-    /// <summary>MOVZX ecx, r14w.</summary>
-    private static void LowWord(ref Assembler asm) => asm.OpRegister(false, 0xB70F, HostRegister.Rcx, HostRegister.Scratch);
+    /// <summary><see cref="LowLayout.JumpSlot"/> of r14 into RCX, flags untouched.</summary>
+    private static void EmitJumpSlot(ref Assembler asm)
+    {
+        asm.RotateRight32(HostRegister.Rcx, HostRegister.Scratch, 16);
+        asm.Lea32(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 0));
+        asm.OpRegister(false, 0xB70F, HostRegister.Rcx, HostRegister.Rcx); // MOVZX ecx, cx
+    }
 
     private void EmitSaveHost(ref Assembler asm)
     {

@@ -41,8 +41,9 @@ public unsafe struct TranslationFrame
     public uint VectorsLoaded;
 
     /// <summary>
-    /// <see cref="LinkId"/>: added to a RIP it gives the jump cache's key. A RIP and the entry that it selects agree in their low 16 bits, so keys of
-    /// different numbers always differ there, whatever the (perhaps not canonical) RIP: no address reaches another scope's code.
+    /// <see cref="LinkId"/>: added to a RIP it gives the jump cache's key. Addresses that differ by less than 65,535, as numbers do, never share an entry
+    /// (<see cref="LowLayout.JumpSlot"/>), so keys of different numbers always differ there, whatever the (perhaps not canonical) RIP: no address
+    /// reaches another scope's code.
     /// </summary>
     public ulong CodeKey;
 
