@@ -58,7 +58,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         _low = new LowLayout();
         State = _low.State;
         Mmu = new VcpuMmu(State, memory, model, _low.Tlb, _low.Frame);
-        _blocks = new BlockCache(memory);
+        _blocks = new BlockCache();
         _decoder = new Decoder(model);
         memory.AddObserver(this);
         Reset();
@@ -412,7 +412,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         if (_blocks.IsFull)
         {
             _blocks.Clear();
-            _translator?.Flush();
+            _translator?.BlocksForgotten();
             s->CodeEpoch++;
         }
         if (!FetchTranslate(0, out ulong linear, out ulong offset))
@@ -591,8 +591,10 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         if (_blocks.Invalidate(offset, length, &Resync))
             State->CodeEpoch++;
         // Translations also depend on bytes that were never decoded into blocks: the far side of a jump that was always taken.
-        bool forgotten = (_memory.Marks[offset >> 12] & (byte)PageMarks.Code) == 0;
-        _translator?.Invalidate(offset, length, forgotten);
+        _translator?.Invalidate(offset, length);
+        ulong page = offset & ~0xFFFul;
+        if (!_blocks.Holds(page) && _translator?.Holds(page) != true)
+            _memory.ClearMark(page, PageMarks.Code);
     }
 
     private void Request(int bit) => Interlocked.Or(ref State->Attention, bit);

@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using Trapline.Memory;
 
 namespace Trapline.Cpu.Interpreter;
 
@@ -21,7 +20,6 @@ public sealed unsafe class BlockCache : IDisposable
     private readonly Block** _hash;
     private readonly JumpEntry* _jumps;
     private readonly Dictionary<ulong, List<nint>> _pages = [];
-    private readonly GuestMemory _memory;
     private nuint _used;
 
     private struct JumpEntry
@@ -32,9 +30,8 @@ public sealed unsafe class BlockCache : IDisposable
         public uint Mode;
     }
 
-    public BlockCache(GuestMemory memory, nuint arenaSize = 24 << 20)
+    public BlockCache(nuint arenaSize = 24 << 20)
     {
-        _memory = memory;
         _arenaSize = arenaSize;
         _arena = (byte*)NativeMemory.AlignedAlloc(arenaSize, 64);
         _hash = (Block**)NativeMemory.AllocZeroed(HashSize, (nuint)sizeof(Block*));
@@ -94,6 +91,9 @@ public sealed unsafe class BlockCache : IDisposable
             AddToPage(block->SecondOffset & ~0xFFFul, block);
     }
 
+    /// <summary>Some block holds bytes of this page.</summary>
+    public bool Holds(ulong page) => _pages.ContainsKey(page);
+
     /// <summary>Drops the blocks that hold any byte of a written range. Returns true if there was one.</summary>
     public bool Invalidate(ulong offset, ulong length, delegate*<SoftwareVcpu, CpuState*, Op*, int> resync)
     {
@@ -114,17 +114,13 @@ public sealed unsafe class BlockCache : IDisposable
             blocks.RemoveAt(i);
         }
         if (blocks.Count == 0)
-        {
             _pages.Remove(page);
-            _memory.ClearMark(page, PageMarks.Code);
-        }
         return any;
     }
 
+    /// <summary>Forgets every block. Pages stay marked as code until they are written, since translations may depend on them still.</summary>
     public void Clear()
     {
-        foreach (ulong page in _pages.Keys)
-            _memory.ClearMark(page, PageMarks.Code);
         _pages.Clear();
         _used = 0;
         NativeMemory.Clear(_hash, HashSize * (nuint)sizeof(Block*));

@@ -325,15 +325,25 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         FlagLiveness.Run(_block, atEnd, LiveAt);
     }
 
-    /// <summary>Drops translations that depend on any byte of a written range; all of the page's if the page is no longer watched.</summary>
-    public void Invalidate(ulong offset, ulong length, bool wholePage)
+    /// <summary>Some translation depends on bytes of this page.</summary>
+    public bool Holds(ulong page) => _pages.ContainsKey(page);
+
+    /// <summary>Every decoded block is gone. Translations stay, and find their blocks as those are decoded anew (<see cref="Attach"/>).</summary>
+    public void BlocksForgotten()
+    {
+        foreach (Translation translation in _table.Values)
+            translation.Origin = null;
+    }
+
+    /// <summary>Drops translations that depend on any byte of a written range.</summary>
+    public void Invalidate(ulong offset, ulong length)
     {
         ulong page = offset & ~0xFFFul;
         if (!_pages.TryGetValue(page, out List<Translation>? list))
             return;
         int start = (int)(offset - page), end = start + (int)Math.Min(length, 4096);
         for (int n = list.Count - 1; n >= 0; n--)
-            if (wholePage || DependsOn(list[n], page, start, end))
+            if (list[n].Dropped || DependsOn(list[n], page, start, end))
             {
                 if (!list[n].Dropped)
                     Drop(list[n]);
@@ -401,7 +411,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     /// <summary>Empties the code cache and everything that leads into it.</summary>
     public void Flush()
     {
-        Watcher?.Flushed(_table.Count, _code.IsFull ? "the code cache is full" : _scopes.Exhausted ? "the link numbers are used up" : "decoded blocks were thrown away");
+        Watcher?.Flushed(_table.Count, _code.IsFull ? "the code cache is full" : _scopes.Exhausted ? "the link numbers are used up" : "the guest's memory map changed");
         foreach (Translation translation in _table.Values)
             if (translation.Origin != null && translation.Origin->Native == translation.Entry)
                 Forget(translation.Origin);
