@@ -1,0 +1,85 @@
+using Iced.Intel;
+using Trapline.Cpu.Translator.Frontend;
+using Trapline.Cpu.Translator.Passes;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Trapline.Cpu.Tests.Translator.Passes;
+
+/// <summary>Which accesses share a probe, and what range it checks.</summary>
+public sealed class SameBaseGroupsTests
+{
+    /// <summary>For each instruction: "low..high" where a group begins, "+" for its members, "" for the rest.</summary>
+    private static string[] Groups(Action<Assembler> program)
+    {
+        GuestBlock block = HandWrittenBlock.Read(a => { program(a); a.@int3(); });
+        StackWindows.Run(block);
+        SameBaseGroups.Run(block);
+        return [.. block.Instructions.Take(block.Count - 1).Select(i => i.GroupBegins ? $"{i.GroupLow}..{i.GroupHigh}" : i.GroupMember ? "+" : "")];
+    }
+
+    [Fact]
+    public void Fields_of_a_structure_share_a_probe() =>
+        Assert.Equal(["-4..32", "+", "", "+"], Groups(a =>
+        {
+            a.mov(rax, __qword_ptr[rdi + 0x10]);
+            a.mov(edx, __dword_ptr[rdi - 4]);
+            a.add(rax, rdx);
+            a.add(rax, __qword_ptr[rdi + 0x18]);
+        }));
+
+    [Fact]
+    public void One_access_is_no_group() => Assert.Equal(["", ""], Groups(a => { a.mov(rax, __qword_ptr[rdi]); a.mov(rdx, __qword_ptr[rsi]); }));
+
+    /// <summary>A probe for reading does not allow a store; one for writing allows both.</summary>
+    [Fact]
+    public void A_store_needs_a_probe_for_writing()
+    {
+        Assert.Equal(["", ""], Groups(a => { a.mov(rax, __qword_ptr[rdi]); a.mov(__qword_ptr[rdi + 8], rax); }));
+        Assert.Equal(["0..16", "+"], Groups(a => { a.mov(__qword_ptr[rdi], rax); a.mov(rax, __qword_ptr[rdi + 8]); }));
+    }
+
+    [Fact]
+    public void A_changed_base_ends_the_group() =>
+        Assert.Equal(["0..16", "+", "", "0..16", "+"], Groups(a =>
+        {
+            a.mov(rax, __qword_ptr[rdi]);
+            a.mov(rdx, __qword_ptr[rdi + 8]);
+            a.add(rdi, 16);
+            a.mov(rax, __qword_ptr[rdi]);
+            a.mov(rdx, __qword_ptr[rdi + 8]);
+        }));
+
+    /// <summary>A load into its own base is still a member, but the last.</summary>
+    [Fact]
+    public void A_load_of_the_base_itself_is_the_last() =>
+        Assert.Equal(["0..16", "+", ""], Groups(a => { a.mov(rax, __qword_ptr[rdi]); a.mov(rdi, __qword_ptr[rdi + 8]); a.mov(rdx, __qword_ptr[rdi]); }));
+
+    /// <summary>MUL writes RDX without naming it.</summary>
+    [Fact]
+    public void Implicit_results_change_the_base_too() =>
+        Assert.Equal(["", "", ""], Groups(a => { a.mov(rbx, __qword_ptr[rdx]); a.mul(rbx); a.mov(rbx, __qword_ptr[rdx + 8]); }));
+
+    /// <summary>The addend waits in RCX: what needs RCX itself ends the group.</summary>
+    [Fact]
+    public void What_needs_the_scratch_register_ends_the_group()
+    {
+        Assert.Equal(["", "", ""], Groups(a => { a.mov(rax, __qword_ptr[rdi]); a.mov(rdx, __qword_ptr[rsi]); a.mov(rbx, __qword_ptr[rdi + 8]); }));
+        Assert.Equal(["", "", ""], Groups(a => { a.mov(rax, __qword_ptr[rdi]); a.shl(rax, cl); a.mov(rbx, __qword_ptr[rdi + 8]); }));
+        Assert.Equal(["0..16", "", "+"], Groups(a => { a.mov(rax, __qword_ptr[rdi]); a.jz(HandWrittenBlock.At + 0x80); a.mov(rbx, __qword_ptr[rdi + 8]); }));
+    }
+
+    /// <summary>A member may be far, but the range stays short.</summary>
+    [Fact]
+    public void A_field_too_far_away_is_checked_by_itself() =>
+        Assert.Equal(["", ""], Groups(a => { a.mov(rax, __qword_ptr[rdi]); a.mov(rdx, __qword_ptr[rdi + 0x200]); }));
+
+    /// <summary>Bases that live in memory, indexes, segments, and operands that must be aligned keep their own probes.</summary>
+    [Fact]
+    public void Only_plain_accesses_are_grouped()
+    {
+        Assert.Equal(["", ""], Groups(a => { a.mov(rax, __qword_ptr[r8]); a.mov(rdx, __qword_ptr[r8 + 8]); }));
+        Assert.Equal(["", ""], Groups(a => { a.mov(rax, __qword_ptr[rdi + rsi]); a.mov(rdx, __qword_ptr[rdi + rsi + 8]); }));
+        Assert.Equal(["", ""], Groups(a => { a.mov(rdx, __qword_ptr.fs[rdi]); a.mov(rdx, __qword_ptr.fs[rdi + 8]); }));
+        Assert.Equal(["", ""], Groups(a => { a.movaps(xmm0, __xmmword_ptr[rdi]); a.movaps(xmm1, __xmmword_ptr[rdi + 16]); }));
+    }
+}
