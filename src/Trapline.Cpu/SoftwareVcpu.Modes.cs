@@ -45,7 +45,8 @@ public sealed unsafe partial class SoftwareVcpu
             }
         SelectContext();
         s->Mode = mode | (uint)Mmu.Context << BlockMode.ContextShift;
-        if ((s->RFlags & Rflags.Tf) != 0 || _codeBreakpoints)
+        // A data breakpoint traps right after its instruction, not at the end of a block.
+        if ((s->RFlags & Rflags.Tf) != 0 || _codeBreakpoints || _dataBreakpoints)
             RequestStep();
     }
 

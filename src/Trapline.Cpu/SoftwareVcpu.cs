@@ -249,7 +249,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         if (trap && !_trapSuppressed && !loadsSs)
             s->PendingDebug |= DebugStatus.SingleStep;
         _trapSuppressed = false;
-        bool stay = (s->RFlags & (Rflags.Tf | Rflags.Rf)) != 0 || _codeBreakpoints || s->PendingDebug != 0 || (s->StiShadow | s->MovSsShadow) != 0;
+        bool stay = (s->RFlags & (Rflags.Tf | Rflags.Rf)) != 0 || _codeBreakpoints || _dataBreakpoints || s->PendingDebug != 0 || (s->StiShadow | s->MovSsShadow) != 0;
         if (!stay)
             Interlocked.And(ref s->Attention, ~AttentionStep);
         InterruptsMayBeDeliverable();

@@ -57,6 +57,26 @@ internal sealed unsafe class TranslatedGuest : IDisposable
     /// <summary>Called at an OUT to port 0x10, on the vCPU's thread.</summary>
     public Action? AtOut { set => _seam.AtOut = value; }
 
+    /// <summary>An interrupt controller asks for a vector, from any thread.</summary>
+    public void Interrupt(byte vector)
+    {
+        _seam.Vector = vector;
+        Cpu.InterruptPending();
+    }
+
+    /// <summary>Gives an exception or interrupt a handler in ring 0. Programs that use this run in ring 0.</summary>
+    public void Handle(byte vector, ulong at, Action<Assembler> handler)
+    {
+        const ulong Idt = 0x30000, Gdt = 0x31000;
+        CpuState* s = State;
+        (s->IdtrBase, s->IdtrLimit, s->GdtrBase, s->GdtrLimit) = (Idt, 0xFFF, Gdt, 15);
+        *(ulong*)At(Gdt + 8) = 0x00AF_9B00_0000_FFFF; // 64-bit code, ring 0
+        s->Cs.Selector = 8;
+        *(ulong*)At(Idt + vector * 16u) = (at & 0xFFFF) | 8 << 16 | 0x8E00ul << 32 | (at >> 16 & 0xFFFF) << 48;
+        *(ulong*)At(Idt + vector * 16u + 8) = at >> 32;
+        Load(handler, at);
+    }
+
     public void Ring(int ring)
     {
         State->Cpl = ring;
@@ -137,8 +157,15 @@ internal sealed unsafe class TranslatedGuest : IDisposable
         public void WriteCr8(int vcpu, byte value) { }
         public bool Hypercall(int vcpu, Span<ulong> registers) => false;
         public ulong TimeStampCounter => 0;
-        public bool Pending => false;
-        public int Acknowledge() => -1;
+        public int Vector { get; set; } = -1;
+        public bool Pending => Vector >= 0;
+
+        public int Acknowledge()
+        {
+            int vector = Vector;
+            Vector = -1;
+            return vector;
+        }
     }
 }
 
