@@ -25,8 +25,10 @@ public sealed unsafe partial class SoftwareVcpu
         for (int i = 0; i < 6; i++)
             s->AddressBase[i] = wide && i < SegmentIndex.Fs ? 0 : (&s->Es + i)->Base;
         uint mode = wide ? BlockMode.Code64 : (s->Cs.Attributes & SegmentAttributes.Big) != 0 ? BlockMode.Code32 : BlockMode.Code16;
-        if (wide || (IsFlat(&s->Es) && IsFlat(&s->Ss) && IsFlat(&s->Ds)))
+        if (wide)
             mode |= BlockMode.Flat;
+        else
+            mode |= NarrowMode(s);
         if (!Protected || Virtual8086)
             mode |= BlockMode.Legacy;
         const ulong needed = XsaveLayout.Sse | XsaveLayout.Avx;
@@ -77,6 +79,24 @@ public sealed unsafe partial class SoftwareVcpu
         register->FastRights = rights;
     }
 
-    private static bool IsFlat(SegmentRegister* register) =>
-        register->FastRights == 3 && register->Base == 0 && register->Limit == uint.MaxValue;
+    /// <summary>What only code outside 64-bit mode asks of its segments; and its registers have 32 bits.</summary>
+    private static uint NarrowMode(CpuState* s)
+    {
+        // What the upper halves hold is undefined after 64-bit code (SDM Vol. 1, 3.4.1.1). Zeros from here on: 32-bit instructions write no others.
+        for (int i = 0; i < 8; i++)
+            s->Gpr[i] = (uint)s->Gpr[i];
+        uint mode = 0;
+        bool code = s->Cs.Base == 0 && s->Cs.Limit == uint.MaxValue && (s->Cs.Attributes & SegmentAttributes.Big) != 0;
+        if (code && (s->Ss.Attributes & SegmentAttributes.Big) != 0 && IsFlat(&s->Es) && IsFlat(&s->Ss) && IsFlat(&s->Ds))
+            mode |= BlockMode.Flat;
+        if (IsWide(&s->Fs))
+            mode |= BlockMode.WideFs;
+        if (IsWide(&s->Gs))
+            mode |= BlockMode.WideGs;
+        return mode;
+    }
+
+    private static bool IsWide(SegmentRegister* register) => register->FastRights == 3 && register->Limit == uint.MaxValue;
+
+    private static bool IsFlat(SegmentRegister* register) => register->Base == 0 && IsWide(register);
 }

@@ -212,8 +212,11 @@ public sealed unsafe partial class SoftwareVcpu
     private bool MoveWindow(ulong linear, in ExitSite site)
     {
         bool writes = site.Size != 0;
-        return (writes || Mmu.IsDirty(linear, UserBit)) && Fill(linear, site.Span, write: true) && _translator!.OpenWindow(linear);
+        return Reaches(linear, site.Span) && (writes || Mmu.IsDirty(linear, UserBit)) && Fill(linear, site.Span, write: true) && _translator!.OpenWindow(linear);
     }
+
+    /// <summary>The addresses can be accessed in this mode at all, without wrapping around.</summary>
+    private bool Reaches(ulong linear, int size) => State->Is64 != 0 ? Canonical(linear, size) : linear + (ulong)size <= 1ul << 32 && linear <= uint.MaxValue;
 
     /// <summary>Puts an address into the jump cache. False: it has no translation yet, or cannot be fetched.</summary>
     private bool AddJumpTo(ulong rip)
@@ -231,7 +234,7 @@ public sealed unsafe partial class SoftwareVcpu
     /// </remarks>
     private bool Fill(ulong linear, int size, bool write)
     {
-        if ((linear & 0xFFF) + (ulong)size > 4096 || Mmu.Context == SoftTlb.Bypass || !Canonical(linear, size))
+        if ((linear & 0xFFF) + (ulong)size > 4096 || Mmu.Context == SoftTlb.Bypass || !Reaches(linear, size))
             return false;
         Access access = UserBit | (write ? Access.Write : Access.Read);
         long start = _translator!.StartTime();

@@ -11,7 +11,10 @@ public sealed unsafe class CaseGenerator(int bits, string filter)
 
     public Instruction Next(RandomSource random, NativeTest* test)
     {
-        Instruction instruction = _instructions.Next(random, new Span<byte>(test->Code, 16));
+        Span<byte> code = new(test->Code, 16);
+        Instruction instruction = _instructions.Next(random, code);
+        if (bits == 32 && !random.OneIn(8))
+            _instructions.TryAim(ref instruction, code, (uint)Window(random));
         test->Length = (uint)instruction.Length;
         test->Bits = (uint)bits;
         test->Repeats = instruction.HasRepPrefix || instruction.HasRepnePrefix ? 1u : 0;

@@ -11,12 +11,12 @@ public sealed record FuzzReport(long Cases, IReadOnlyDictionary<string, int> Div
 public static unsafe class CpuFuzzer
 {
     /// <summary>Runs one case again, as a failure's first line names it. Gives its description, and the difference if there still is one.</summary>
-    public static (string Case, string? Difference) Replay(ulong seed, int index, string filter, bool translate)
+    public static (string Case, string? Difference) Replay(ulong seed, int index, string filter, bool translate, int bits = 0)
     {
         using NativeOracle oracle = new();
         using EngineUnderTest engine = new(translate);
         Instruction[] instructions = new Instruction[NativeOracle.MaxCases];
-        Fill(seed, [new(64, filter), new(32, filter)], oracle, instructions);
+        Fill(seed, Generators(filter, bits), oracle, instructions);
         oracle.Run(NativeOracle.MaxCases);
         NativeTest* test = oracle.Tests + index;
         NativeState* result = (NativeState*)NativeMemory.AllocZeroed((nuint)sizeof(NativeState));
@@ -26,6 +26,9 @@ public static unsafe class CpuFuzzer
         NativeMemory.Free(result);
         return (text, difference);
     }
+
+    /// <summary>For 64-bit code and for 32-bit code; <paramref name="bits"/> other than 0 wants one kind alone.</summary>
+    private static CaseGenerator[] Generators(string filter, int bits) => [new(bits == 32 ? 32 : 64, filter), new(bits == 64 ? 64 : 32, filter)];
 
     /// <summary>A batch follows from its seed (and the filter) alone, so that a failure replays from it.</summary>
     private static void Fill(ulong seed, CaseGenerator[] generators, NativeOracle oracle, Instruction[] instructions)
@@ -40,12 +43,13 @@ public static unsafe class CpuFuzzer
 
     /// <param name="seconds">Stop after this long; 0: by <paramref name="maxCases"/> alone.</param>
     /// <param name="translate">Run by translation.</param>
+    /// <param name="bits">64 or 32: only such code; 0: one case in four is 32-bit code.</param>
     /// <param name="maxExamples">Stop once this many divergences have been written down; 0: go on.</param>
-    public static FuzzReport Run(ulong seed, double seconds, long maxCases, string filter, int maxExamples, int perMnemonic, Action<long>? progress = null, bool translate = false)
+    public static FuzzReport Run(ulong seed, double seconds, long maxCases, string filter, int maxExamples, int perMnemonic, Action<long>? progress = null, bool translate = false, int bits = 0)
     {
         using NativeOracle oracle = new();
         using EngineUnderTest engine = new(translate);
-        CaseGenerator[] generators = [new(64, filter), new(32, filter)];
+        CaseGenerator[] generators = Generators(filter, bits);
         Instruction[] instructions = new Instruction[NativeOracle.MaxCases];
         Dictionary<string, int> divergences = [];
         List<string> examples = [];
@@ -69,7 +73,7 @@ public static unsafe class CpuFuzzer
                     string name = instructions[i].Mnemonic.ToString();
                     int seen = divergences[name] = divergences.GetValueOrDefault(name) + 1;
                     if (seen <= perMnemonic)
-                        examples.Add($"./dev fuzz cpu --seed {batchSeed} --case {i}{(filter.Length > 0 ? $" --only {filter}" : "")}\n{Comparison.Describe(instructions[i], test)}{difference}");
+                        examples.Add($"./dev fuzz cpu --seed {batchSeed} --case {i}{(filter.Length > 0 ? $" --only {filter}" : "")}{(bits != 0 ? $" --bits {bits}" : "")}\n{Comparison.Describe(instructions[i], test)}{difference}");
                     if (maxExamples > 0 && examples.Count >= maxExamples)
                         return new FuzzReport(cases + i, divergences, examples);
                 }

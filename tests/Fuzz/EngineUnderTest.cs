@@ -81,14 +81,16 @@ public sealed unsafe class EngineUnderTest : IDisposable
     /// Runs a program in lockstep under random circumstances: with and without stack windows, with all flags kept, a cold TLB, an emptied code cache,
     /// attention wanted. Null: interpreter and translator agree.
     /// </summary>
-    public string? RunSequence(NativeState* state, ReadOnlySpan<byte> code, RandomSource random)
+    public string? RunSequence(NativeState* state, ReadOnlySpan<byte> code, RandomSource random, int bits)
     {
         CpuState* s = _cpu.State;
         ulong start = state->Rip, end = start + (ulong)code.Length;
         _memory.TryWrite(new Gpa(CodeFrame + (start - NativeOracle.CodeBase)), code);
         new ReadOnlySpan<byte>(state->Data, NativeState.DataSize).CopyTo(new Span<byte>(_memory.BackingBase + DataFrame, NativeState.DataSize));
         _memory.NoteWrite(DataFrame, DataFrame, 4096);
-        Load(s, state, 64);
+        Load(s, state, (uint)bits);
+        if (bits == 32)
+            Segments(s, random);
         _cpu.ModeChanged();
         if (random.OneIn(16))
             _cpu.Mmu.FlushAll();
@@ -103,6 +105,17 @@ public sealed unsafe class EngineUnderTest : IDisposable
         }
         s->Attention = 0;
         return null;
+    }
+
+    /// <summary>FS and GS with bases near 0, some of them below it; now and then one that ends early, or a data segment that is not flat.</summary>
+    private static void Segments(CpuState* s, RandomSource random)
+    {
+        s->Fs.Base = (uint)(64 - 64 * random.Below(4));
+        s->Gs.Base = (uint)(64 - 64 * random.Below(4));
+        if (random.OneIn(8))
+            s->Fs.Limit = (uint)NativeOracle.DataBase + 0x1000;
+        if (random.OneIn(64))
+            s->Es.Base = 64;
     }
 
     private static void Load(CpuState* s, NativeState* state, uint bits)

@@ -47,6 +47,27 @@ public sealed class InstructionGenerator
         }
     }
 
+    /// <summary>Gives an instruction with an absolute 32-bit address another one, in <paramref name="bytes"/> too. False: it has none.</summary>
+    public bool TryAim(ref Instruction instruction, Span<byte> bytes, uint target)
+    {
+        if (instruction.MemoryBase != Register.None || instruction.MemoryIndex != Register.None || instruction.MemoryDisplSize != 4)
+            return false;
+        ConstantOffsets offsets = At(instruction.IP, bytes, out _);
+        BitConverter.TryWriteBytes(bytes[offsets.DisplacementOffset..], target);
+        At(instruction.IP, bytes, out instruction);
+        return true;
+    }
+
+    private ConstantOffsets At(ulong ip, ReadOnlySpan<byte> bytes, out Instruction instruction)
+    {
+        bytes[..16].CopyTo(_bytes);
+        _reader.Position = 0;
+        Decoder decoder = Decoder.Create(_bits, _reader, DecoderOptions.None);
+        decoder.IP = ip;
+        decoder.Decode(out instruction);
+        return decoder.GetConstantOffsets(instruction);
+    }
+
     private void Encode(OpCodeInfo info, RandomSource random, bool relaxed)
     {
         int at = 0;

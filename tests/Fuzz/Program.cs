@@ -1,12 +1,13 @@
 using System.Globalization;
 using Trapline.Fuzz;
 
-// ./dev fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,…] [--survey] [--translator] [--translator-stress]
+// ./dev fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,…] [--survey] [--bits 32|64] [--translator] [--translator-stress]
 if (args.Length == 0 || args[0] != "cpu")
 {
-    Console.Error.WriteLine("usage: fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,...] [--survey] [--translator] [--translator-stress]");
+    Console.Error.WriteLine("usage: fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,...] [--survey] [--bits 32|64] [--translator] [--translator-stress]");
     Console.Error.WriteLine("  runs random instructions on the host CPU and on the interpreter and compares all state");
     Console.Error.WriteLine("  --case     run again the one case of a seed that a failure named");
+    Console.Error.WriteLine("  --bits     32-bit code alone, or 64-bit code; else one case in four is 32-bit");
     Console.Error.WriteLine("  --translator  one instruction at a time by translation instead of the interpreter");
     Console.Error.WriteLine("  --translator-stress  random programs by interpreter and translator, without the host: all state compared, forced slow paths");
     Console.Error.WriteLine("  --survey   go on after divergences and count them by mnemonic");
@@ -22,7 +23,7 @@ long cases = long.MaxValue;
 ulong seed = (ulong)Environment.TickCount64;
 string only = "";
 bool survey = false, translate = false, stress = false;
-int replayed = -1;
+int replayed = -1, bits = 0;
 for (int i = 1; i < args.Length; i++)
 {
     string value = i + 1 < args.Length ? args[i + 1] : "";
@@ -32,6 +33,7 @@ for (int i = 1; i < args.Length; i++)
         "--cases" => long.TryParse(value, out cases),
         "--seed" => ulong.TryParse(value, out seed),
         "--case" => int.TryParse(value, out replayed) && replayed is >= 0 and < NativeOracle.MaxCases,
+        "--bits" => int.TryParse(value, out bits) && bits is 32 or 64,
         "--only" => (only = value).Length > 0,
         "--survey" => survey = true,
         "--translator" => translate = true,
@@ -48,7 +50,7 @@ for (int i = 1; i < args.Length; i++)
 }
 if (replayed >= 0)
 {
-    (string description, string? difference) = CpuFuzzer.Replay(seed, replayed, only, translate);
+    (string description, string? difference) = CpuFuzzer.Replay(seed, replayed, only, translate, bits);
     Console.Write(description);
     Console.WriteLine(difference ?? "  the engine agrees with the host");
     return difference == null ? 0 : 1;
@@ -57,8 +59,8 @@ if (seconds == 0 && cases == long.MaxValue)
     seconds = 10;
 long shown = 0;
 FuzzReport report = stress
-    ? SequenceFuzzer.Run(seed, seconds, cases, survey ? 0 : 1, Progress)
-    : CpuFuzzer.Run(seed, seconds, cases, only, survey ? 0 : 1, perMnemonic: 1, Progress, translate);
+    ? SequenceFuzzer.Run(seed, seconds, cases, survey ? 0 : 1, Progress, bits)
+    : CpuFuzzer.Run(seed, seconds, cases, only, survey ? 0 : 1, perMnemonic: 1, Progress, translate, bits);
 foreach (string example in report.Examples)
     Console.WriteLine(example);
 foreach ((string mnemonic, int count) in report.Divergences.OrderByDescending(d => d.Value))

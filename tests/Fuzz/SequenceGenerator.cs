@@ -4,10 +4,10 @@ using Trapline.Cpu.Translator.Frontend;
 namespace Trapline.Fuzz;
 
 /// <summary>Makes short programs: random instructions with forward jumps among them, mostly such as the translator takes, and registers that mostly point at data.</summary>
-public sealed unsafe class SequenceGenerator
+public sealed unsafe class SequenceGenerator(int bits)
 {
-    private readonly InstructionGenerator _instructions = new(64, "");
-    private readonly CaseGenerator _states = new(64, "");
+    private readonly InstructionGenerator _instructions = new(bits, "");
+    private readonly CaseGenerator _states = new(bits, "");
     private readonly List<byte[]> _parts = [];
     private readonly byte[][] _pool = new byte[16384][];
     private ulong _era = ulong.MaxValue;
@@ -23,6 +23,7 @@ public sealed unsafe class SequenceGenerator
             for (int i = 0; i < _pool.Length; i++)
                 _pool[i] = Make(source);
         }
+        test->Bits = (uint)bits;
         _states.State(random, &test->In);
         int count = 2 + random.Below(11);
         _parts.Clear();
@@ -37,7 +38,7 @@ public sealed unsafe class SequenceGenerator
         }
         NativeState* s = &test->In;
         s->Rip = NativeOracle.CodeBase + (random.OneIn(8) ? (ulong)(4096 - random.Below(length + 1)) : 64u + (ulong)random.Below(8));
-        for (int i = 0; i < 16; i++)
+        for (int i = 0; i < (bits == 64 ? 16 : 8); i++)
             if (i == 4 || !random.OneIn(3))
                 s->Gpr[i] = NativeOracle.DataBase + 0x1000u - 512 + (ulong)(random.Below(64) * (random.OneIn(4) ? 1 : 16));
         if (random.OneIn(4))
@@ -66,8 +67,12 @@ public sealed unsafe class SequenceGenerator
                 continue;
             if (CodeFacts.Of(instruction).Treatment == Treatment.Interpret && !random.OneIn(16))
                 continue;
-            if (instruction.MemoryDisplSize > 1 && (uint)((int)instruction.MemoryDisplacement64 + 256) > 512 && !random.OneIn(32))
+            bool aimed = bits == 32 && _instructions.TryAim(ref instruction, bytes, (uint)NativeOracle.DataBase + 0x1000u - 512 + (uint)random.Below(1024));
+            if (!aimed && instruction.MemoryDisplSize > 1 && (uint)((int)instruction.MemoryDisplacement64 + 256) > 512 && !random.OneIn(32))
                 continue;
+            // A segment with a base now and then; 32-bit code is what has more than FS and GS.
+            if (bits == 32 && instruction.Length < 14 && random.OneIn(12))
+                return [(byte)(0x64 + random.Below(2)), .. bytes[..instruction.Length]];
             return bytes[..instruction.Length].ToArray();
         }
     }

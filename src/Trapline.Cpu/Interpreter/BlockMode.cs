@@ -12,7 +12,10 @@ public static class BlockMode
     /// <summary>One instruction per block: single-stepping, interrupt shadows, breakpoints.</summary>
     public const uint Single = 4;
 
-    /// <summary>Every data segment is flat (base 0, limit 4 GiB, readable and writable): limits need no check.</summary>
+    /// <summary>
+    /// CS, DS, ES and SS are flat (base 0, limit 4 GiB, data readable and writable), so limits need no check, and the stack pointer is as wide as the
+    /// code. Always set in 64-bit code.
+    /// </summary>
     public const uint Flat = 8;
 
     /// <summary>Real or virtual-8086 mode, where VEX-encoded instructions are undefined.</summary>
@@ -24,6 +27,10 @@ public static class BlockMode
     /// <summary>The soft TLB's context in two bits: translated code has its arrays' addresses built in.</summary>
     public const int ContextShift = 6;
     public const uint ContextMask = 3u << ContextShift;
+
+    /// <summary>Outside 64-bit code: FS, or GS, reaches all 4 GiB for reading and writing, from whatever base.</summary>
+    public const uint WideFs = 256;
+    public const uint WideGs = 512;
 
     public static int Context(uint mode) => (int)((mode & ContextMask) >> ContextShift);
 

@@ -13,7 +13,7 @@ using Assembler = Trapline.Cpu.Translator.Emit.Assembler;
 namespace Trapline.Cpu.Translator;
 
 /// <summary>
-/// One vCPU's binary translator: turns warm blocks of 64-bit guest code into host code, keeps them, links them, and drops them when their bytes change.
+/// One vCPU's binary translator: turns warm blocks of 64-bit and flat 32-bit guest code into host code, keeps them, links them, and drops them when their bytes change.
 /// </summary>
 /// <remarks>
 /// Frontend reads an extended block, Passes work out flags and stack windows, Emit writes host code, CodeCache holds it, Runtime enters and leaves it.
@@ -111,12 +111,12 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         if (NeedsFlush)
             Flush();
         uint mode = block->Mode;
-        if ((mode & BlockMode.SizeMask) != BlockMode.Code64 || BlockMode.Context(mode) == SoftTlb.Bypass)
+        if (!ModeRules.Translates(mode) || WrapsAround(mode, block->Rip))
             return false;
         bool spans = block->SecondOffset != Block.NoPage;
         int within = (int)(block->Offset & 0xFFF);
         _page = _memory.BackingBase + (block->Offset & ~0xFFFul);
-        ModeRules rules = new(Supervisor: BlockMode.Context(mode) != SoftTlb.User, Vectors: (mode & BlockMode.NoVectors) == 0, _features);
+        ModeRules rules = ModeRules.Of(mode, _features);
         byte* code = _page + within;
         int length = 4096 - within;
         byte* gathered = stackalloc byte[32];
@@ -138,7 +138,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         RunFlagLiveness();
         if (exact)
             FlagLiveness.KeepAll(_block);
-        Hoisting hoisting = safe ? Hoisting.None : _demoted.TryGetValue(KeyOf(block, safe: false), out Hoisting left) ? left : Hoisting.All;
+        Hoisting hoisting = safe || rules.Code32 ? Hoisting.None : _demoted.TryGetValue(KeyOf(block, safe: false), out Hoisting left) ? left : Hoisting.All;
         translation.Hoisting = hoisting;
         if ((hoisting & Hoisting.Windows) != 0)
             StackWindows.Run(_block);
@@ -169,6 +169,9 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         Watcher?.Translated(_block, translation);
         return true;
     }
+
+    /// <summary>In 32-bit code the instruction pointer may wrap in the last page, which is not worth thinking about.</summary>
+    private static bool WrapsAround(uint mode, ulong rip) => (mode & BlockMode.SizeMask) == BlockMode.Code32 && rip >= 0xFFFF_F000;
 
     private void AddToPage(ulong page, Translation translation)
     {
@@ -223,7 +226,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         if (_alone || _exact || (target ^ _block.Rip) >> 12 != 0)
             return CodeFacts.Arithmetic;
         int within = (int)(target & 0xFFF);
-        RflagsBits live = _reader.LiveAt(_page + within, 4096 - within, target, out int looked);
+        RflagsBits live = _reader.LiveAt(_page + within, 4096 - within, target, _block.Code32, out int looked);
         _looked.Add((within, looked));
         return live;
     }
@@ -295,8 +298,9 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         return true;
     }
 
-    /// <summary>The instruction at a backing offset, as far as its page holds it.</summary>
-    public Instruction Decode(ulong offset, ulong rip) => _reader.One(_memory.BackingBase + offset, 4096 - (int)(offset & 0xFFF), rip);
+    /// <summary>The instruction at a backing offset, as far as its page holds it, in the mode that is current.</summary>
+    public Instruction Decode(ulong offset, ulong rip) =>
+        _reader.One(_memory.BackingBase + offset, 4096 - (int)(offset & 0xFFF), rip, (_low.State->Mode & BlockMode.SizeMask) == BlockMode.Code32);
 
     /// <summary>Arithmetic flags that code may read before it writes them, by the same analysis that translations are made with.</summary>
     public RflagsBits LiveFrom(ulong offset, ulong rip, uint mode)
@@ -315,7 +319,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     {
         int within = (int)(offset & 0xFFF);
         _page = _memory.BackingBase + (offset & ~0xFFFul);
-        ModeRules rules = new(Supervisor: BlockMode.Context(mode) != SoftTlb.User, Vectors: (mode & BlockMode.NoVectors) == 0, _features);
+        ModeRules rules = ModeRules.Of(mode, _features);
         _reader.Read(_page + within, 4096 - within, rip, most, rules, _block);
     }
 
@@ -456,6 +460,8 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         if (_spaceDirty || _low.State->Mode != _mode)
         {
             _spaceDirty = false;
+            if (((_low.State->Mode ^ _mode) & BlockMode.SizeMask) != 0)
+                f->CloseWindow(); // 32-bit code must not reach a page beyond 4 GiB by wrapping around
             _mode = _low.State->Mode;
             int context = _mmu.Context;
             if (context != _context)
@@ -486,7 +492,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         if (f->ShadowRsp < _low.ShadowLimit(_context))
             ResetShadow(_context);
         if (f->WindowPage == TranslationFrame.NoPage)
-            OpenWindow(_low.State->Gpr[4] - 8);
+            OpenWindow(_low.State->Is64 != 0 ? _low.State->Gpr[4] - 8 : (uint)_low.State->Gpr[4] - 4u);
     }
 
     /// <summary>Sets the stack window from the soft TLB, if that knows the page as writable.</summary>

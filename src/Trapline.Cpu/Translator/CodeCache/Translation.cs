@@ -46,7 +46,7 @@ public sealed unsafe class Translation
         SoftTlb.User => "user",
         SoftTlb.SupervisorAc => "kernel+ac",
         _ => "kernel",
-    };
+    } + ((Mode & BlockMode.SizeMask) == BlockMode.Code32 ? " 32-bit" : "");
 
     public string Flavour => Safe ? "safe" : Hoisting == Hoisting.All ? "hoisted" : $"hoisted {Hoisting.ToString().ToLowerInvariant()} only";
 

@@ -25,7 +25,7 @@ public sealed unsafe partial class BlockEmitter
 
     private void EmitGuestJump(in GuestInstruction i)
     {
-        if (i.Iced.Op0Kind == OpKind.NearBranch64)
+        if (i.IsDirect)
         {
             EmitJumpTo(i.Iced.NearBranchTarget, i.Iced.NearBranchTarget <= i.Rip);
             return;
@@ -58,10 +58,10 @@ public sealed unsafe partial class BlockEmitter
             if (home == HostRegister.None)
                 _asm.Load(HostRegister.Scratch, addresses.Gpr(i.Iced.Op0Register.GetNumber()));
             else
-                _asm.Move(HostRegister.Scratch, home);
+                MoveWord(HostRegister.Scratch, home);
             return;
         }
-        _asm.Load(HostRegister.Scratch, Probe(i, 8, write: false));
+        LoadWord(HostRegister.Scratch, Probe(i, Word, write: false));
     }
 
     private void EmitJumpTo(ulong target, bool backward)
@@ -96,14 +96,14 @@ public sealed unsafe partial class BlockEmitter
         _asm.PatchHere(skip);
     }
 
-    /// <summary>JRCXZ; LOOP without its effect on flags, which it has none.</summary>
+    /// <summary>JRCXZ, JECXZ; LOOP without its effect on flags, which it has none.</summary>
     private void EmitCountJump(in GuestInstruction i)
     {
         ulong target = i.Iced.NearBranchTarget;
         bool loop = i.Iced.Mnemonic == Mnemonic.Loop;
         if (loop)
-            _asm.Lea(HostRegister.GuestRcx, HostAddress.At(HostRegister.GuestRcx, -1));
-        _asm.Move(HostRegister.Rcx, HostRegister.GuestRcx);
+            LeaWord(HostRegister.GuestRcx, HostAddress.At(HostRegister.GuestRcx, -1));
+        MoveWord(HostRegister.Rcx, HostRegister.GuestRcx);
         nint zero = _asm.JumpIfRcxZero();
         nint other = 0;
         if (!loop)
@@ -165,7 +165,7 @@ public sealed unsafe partial class BlockEmitter
     private void EmitGuestCall(in GuestInstruction i)
     {
         ulong next = i.NextRip;
-        if (i.Iced.Op0Kind != OpKind.NearBranch64)
+        if (!i.IsDirect)
         {
             EmitIndirectCall(i, next);
             return;
@@ -262,10 +262,10 @@ public sealed unsafe partial class BlockEmitter
 
     private void StoreReturnAddress(in GuestInstruction i, ulong next)
     {
-        HostAddress slot = StackSlot(i, -8, write: true);
-        if ((ulong)(long)(int)next == next)
+        HostAddress slot = StackSlot(i, -Word, write: true);
+        if (_code32 || (ulong)(long)(int)next == next)
         {
-            _asm.StoreImmediate(slot, (int)next, wide: true);
+            _asm.StoreImmediate(slot, (int)next, wide: !_code32);
         }
         else
         {
@@ -280,15 +280,22 @@ public sealed unsafe partial class BlockEmitter
                 _asm.Store(slot, HostRegister.Scratch);
             }
         }
-        MoveRsp(-8);
+        MoveRsp(-Word);
     }
 
     /// <summary>Where a call returns: r14 is the guest address that was popped.</summary>
     private void EmitReturnSite(ulong next)
     {
         ulong negative = 0 - next;
-        _asm.Constant(HostRegister.Rcx, negative);
-        _asm.Lea(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 0));
+        if (_code32)
+        {
+            _asm.Lea32(HostRegister.Rcx, HostAddress.At(HostRegister.Scratch, (int)negative));
+        }
+        else
+        {
+            _asm.Constant(HostRegister.Rcx, negative);
+            _asm.Lea(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 0));
+        }
         nint right = _asm.JumpIfRcxZero();
         _asm.Jump(stubs.Mismatch);
         _asm.PatchShortHere(right);
@@ -298,10 +305,10 @@ public sealed unsafe partial class BlockEmitter
     private void EmitGuestReturn(in GuestInstruction i)
     {
         HostAddress slot = StackSlot(i, 0, write: false);
-        int popped = 8 + (i.Iced.Code == Code.Retnq_imm16 ? i.Iced.Immediate16 : 0);
+        int popped = Word + (i.Iced.OpCount == 1 ? i.Iced.Immediate16 : 0);
         int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip, Span = popped });
         _asm.StoreImmediate(addresses.LastReturn, site, wide: false);
-        _asm.Load(HostRegister.Scratch, slot);
+        LoadWord(HostRegister.Scratch, slot);
         MoveRsp(popped);
         _asm.Byte(0xC3);
     }

@@ -12,7 +12,7 @@ public sealed unsafe partial class BlockEmitter
     private void EmitReencoded(in GuestInstruction i)
     {
         CodeFacts facts = i.Facts;
-        OriginalBytes original = new(_code + i.Offset, i.Length);
+        OriginalBytes original = new(_code + i.Offset, i.Length, _code32);
         bool memory = facts.RmOperand >= 0 && i.Iced.GetOpKind(facts.RmOperand) == OpKind.Memory;
         HostAddress operand = default;
         int rmScratch = HostRegister.None;

@@ -18,15 +18,17 @@ public sealed unsafe partial class BlockEmitter
         nint resume = _asm.Here;
         bool save = !i.FlagsDeadBefore;
         int tags = addresses.TlbTags(_context, write);
-        _asm.Lea(HostRegister.Scratch, HostAddress.At(Rsp, at));
+        LeaWord(HostRegister.Scratch, HostAddress.At(Rsp, at));
         SaveFlags(save);
-        EmitProbe(i.Rip, 8, write, tags, save, resume);
+        EmitProbe(i.Rip, Word, write, tags, save, resume);
         LoadAddend(tags);
         RestoreFlags(save);
+        if (_code32)
+            return StackSlot32(at);
         return new HostAddress(Rsp, HostRegister.Rcx, 0, at);
     }
 
-    private void MoveRsp(int by) => _asm.Lea(Rsp, HostAddress.At(Rsp, by));
+    private void MoveRsp(int by) => LeaWord(Rsp, HostAddress.At(Rsp, by));
 
     private void EmitPush(in GuestInstruction i)
     {
@@ -34,22 +36,22 @@ public sealed unsafe partial class BlockEmitter
         if (instruction.Op0Kind == OpKind.Memory)
         {
             // The value waits in r14, or in the frame while r14 probes the slot.
-            _asm.Load(HostRegister.Scratch, Probe(i, 8, write: false));
+            LoadWord(HostRegister.Scratch, Probe(i, Word, write: false));
             if (!i.InWindow)
                 _asm.Store(addresses.Held, HostRegister.Scratch);
-            HostAddress place = StackSlot(i, -8, write: true);
+            HostAddress place = StackSlot(i, -Word, write: true);
             if (!i.InWindow)
                 _asm.Load(HostRegister.Scratch, addresses.Held);
-            _asm.Store(place, HostRegister.Scratch);
-            MoveRsp(-8);
+            StoreWord(place, HostRegister.Scratch);
+            MoveRsp(-Word);
             return;
         }
-        HostAddress slot = StackSlot(i, -8, write: true);
+        HostAddress slot = StackSlot(i, -Word, write: true);
         if (instruction.Op0Kind == OpKind.Register)
-            _asm.Store(slot, Operand(instruction.Op0Register, HostRegister.Scratch));
+            StoreWord(slot, Operand(instruction.Op0Register, HostRegister.Scratch));
         else
-            _asm.StoreImmediate(slot, (int)instruction.GetImmediate(0), wide: true);
-        MoveRsp(-8);
+            _asm.StoreImmediate(slot, (int)instruction.GetImmediate(0), wide: !_code32);
+        MoveRsp(-Word);
     }
 
     private void EmitPop(in GuestInstruction i)
@@ -58,14 +60,14 @@ public sealed unsafe partial class BlockEmitter
         int guest = i.Iced.Op0Register.GetNumber(), home = HostRegister.Of(guest);
         if (home == Rsp)
         {
-            _asm.Load(Rsp, slot);
+            LoadWord(Rsp, slot);
             return;
         }
         int to = home == HostRegister.None ? HostRegister.Scratch : home;
-        _asm.Load(to, slot);
+        LoadWord(to, slot);
         if (home == HostRegister.None)
             _asm.Store(addresses.Gpr(guest), to);
-        MoveRsp(8);
+        MoveRsp(Word);
     }
 
     /// <summary>LEAVE: RSP := RBP, then pop RBP. Probed by itself: it begins a frame of its own.</summary>
@@ -76,16 +78,16 @@ public sealed unsafe partial class BlockEmitter
         int tags = addresses.TlbTags(_context, write: false);
         _asm.Move(HostRegister.Scratch, HostRegister.Rbp);
         SaveFlags(save);
-        EmitProbe(i.Rip, 8, write: false, tags, save, resume);
+        EmitProbe(i.Rip, Word, write: false, tags, save, resume);
         LoadAddend(tags);
         RestoreFlags(save);
-        _asm.Lea(Rsp, HostAddress.At(HostRegister.Rbp, 8));
-        _asm.Load(HostRegister.Rbp, new HostAddress(HostRegister.Rbp, HostRegister.Rcx, 0, 0));
+        LeaWord(Rsp, HostAddress.At(HostRegister.Rbp, Word));
+        LoadWord(HostRegister.Rbp, new HostAddress(HostRegister.Rbp, HostRegister.Rcx, 0, 0));
     }
 
     private void EmitPushFlags(in GuestInstruction i)
     {
-        HostAddress slot = StackSlot(i, -8, write: true);
+        HostAddress slot = StackSlot(i, -Word, write: true);
         bool save = i.LiveAfter != 0;
         _asm.Byte(0x9C); // PUSHFQ, on the host's stack
         _asm.Pop(HostRegister.Scratch);
@@ -93,7 +95,7 @@ public sealed unsafe partial class BlockEmitter
         _asm.AluImmediate(Alu.And, HostRegister.Scratch, (int)Rflags.Arithmetic, wide: false);
         _asm.AluMemory(Alu.Or, HostRegister.Scratch, addresses.RFlags);
         RestoreFlags(save);
-        _asm.Store(slot, HostRegister.Scratch);
-        MoveRsp(-8);
+        StoreWord(slot, HostRegister.Scratch);
+        MoveRsp(-Word);
     }
 }

@@ -22,6 +22,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
     private byte* _code;
     private int _context;
     private bool _vectors;
+    private bool _code32;
 
     /// <summary>Flags live at a guest address in this page; set by the translator.</summary>
     public required Func<ulong, RflagsBits> LiveAt { get; init; }
@@ -37,6 +38,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
         _context = context;
         _translation = translation;
         _vectors = block.UsesVectors;
+        _code32 = block.Code32;
         _cold.Clear();
         translation.Entry = _asm.Here;
         translation.FirstSite = sites.Count;
@@ -81,6 +83,12 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
                 return true;
             case Treatment.LoadConstant:
                 EmitLoadConstant(i);
+                return true;
+            case Treatment.StepRegister:
+                EmitStepRegister(i);
+                return true;
+            case Treatment.AbsoluteMove:
+                EmitAbsoluteMove(i);
                 return true;
             case Treatment.LoadAddress:
                 EmitLoadAddress(i);

@@ -10,16 +10,29 @@ namespace Trapline.Cpu.Translator.Frontend;
 public sealed unsafe class BlockReader
 {
     private readonly PointerCodeReader _reader = new();
-    private readonly Iced.Intel.Decoder _decoder;
+    private readonly Iced.Intel.Decoder _decoder64;
+    private readonly Iced.Intel.Decoder _decoder32;
 
-    public BlockReader() => _decoder = Iced.Intel.Decoder.Create(64, _reader, DecoderOptions.None);
+    public BlockReader()
+    {
+        _decoder64 = Iced.Intel.Decoder.Create(64, _reader, DecoderOptions.None);
+        _decoder32 = Iced.Intel.Decoder.Create(32, _reader, DecoderOptions.None);
+    }
+
+    private Iced.Intel.Decoder Start(byte* code, int length, ulong rip, bool code32)
+    {
+        _reader.Start(code, length);
+        Iced.Intel.Decoder decoder = code32 ? _decoder32 : _decoder64;
+        decoder.IP = rip;
+        return decoder;
+    }
 
     /// <param name="code">The first byte; <paramref name="length"/> bytes remain in the page.</param>
     /// <param name="rules">What this mode leaves to the interpreter.</param>
     public void Read(byte* code, int length, ulong rip, int maxInstructions, in ModeRules rules, GuestBlock block)
     {
-        _reader.Start(code, length);
-        _decoder.IP = rip;
+        Iced.Intel.Decoder decoder = Start(code, length, rip, rules.Code32);
+        block.Code32 = rules.Code32;
         block.Count = 0;
         block.Bytes = 0;
         block.EndsAtPage = false;
@@ -30,15 +43,15 @@ public sealed unsafe class BlockReader
                 break;
             ref GuestInstruction i = ref block.Instructions[block.Count];
             i = default;
-            _decoder.Decode(out i.Iced);
-            if (i.Iced.IsInvalid && _decoder.LastError == DecoderError.NoMoreBytes)
+            decoder.Decode(out i.Iced);
+            if (i.Iced.IsInvalid && decoder.LastError == DecoderError.NoMoreBytes)
             {
                 block.EndsAtPage = true;
                 return;
             }
             i.Facts = CodeFacts.Of(i.Iced);
             i.Offset = block.Bytes;
-            i.Treatment = OriginalBytes.IsOrderly(code + i.Offset, i.Length) ? rules.Judge(i) : Treatment.Interpret;
+            i.Treatment = OriginalBytes.IsOrderly(code + i.Offset, i.Length, i.Facts, rules.Code32) ? rules.Judge(i) : Treatment.Interpret;
             block.Count++;
             block.Bytes += i.Length;
             switch (i.Treatment)
@@ -52,24 +65,21 @@ public sealed unsafe class BlockReader
     }
 
     /// <summary>One instruction.</summary>
-    public Instruction One(byte* code, int length, ulong rip)
+    public Instruction One(byte* code, int length, ulong rip, bool code32)
     {
-        _reader.Start(code, length);
-        _decoder.IP = rip;
-        _decoder.Decode(out Instruction instruction);
+        Start(code, length, rip, code32).Decode(out Instruction instruction);
         return instruction;
     }
 
     /// <summary>Which arithmetic flags code at a place may read before it writes them, from its first few instructions.</summary>
-    public RflagsBits LiveAt(byte* code, int length, ulong rip, out int looked)
+    public RflagsBits LiveAt(byte* code, int length, ulong rip, bool code32, out int looked)
     {
-        _reader.Start(code, length);
-        _decoder.IP = rip;
+        Iced.Intel.Decoder decoder = Start(code, length, rip, code32);
         RflagsBits undecided = CodeFacts.Arithmetic, live = 0;
         looked = 0;
         for (int n = 0; n < 6 && undecided != 0 && !_reader.AtEnd; n++)
         {
-            _decoder.Decode(out Instruction instruction);
+            decoder.Decode(out Instruction instruction);
             if (instruction.IsInvalid)
                 break;
             CodeFacts facts = CodeFacts.Of(instruction);

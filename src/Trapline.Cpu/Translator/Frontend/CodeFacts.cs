@@ -26,6 +26,9 @@ public sealed class CodeFacts
     public OpAccess RmAccess { get; private init; }
     public OpAccess VvvvAccess { get; private init; }
 
+    /// <summary>Encoded with VEX.</summary>
+    public bool Vex { get; private init; }
+
     /// <summary>Uses XMM or YMM registers.</summary>
     public bool Vector { get; private init; }
 
@@ -72,9 +75,12 @@ public sealed class CodeFacts
                 || kind.StartsWith("mem_", StringComparison.Ordinal) || kind.StartsWith("es_", StringComparison.Ordinal)
                 || kind.StartsWith("k_", StringComparison.Ordinal) || kind.StartsWith("sti_", StringComparison.Ordinal) || kind == "st0";
         }
-        Treatment treatment = strange || code.Encoding is not (EncodingKind.Legacy or EncodingKind.VEX) || !HostFeatures.Run(instruction)
-            ? Treatment.Interpret
+        Treatment treatment = IsAbsoluteMove(instruction.Code) ? Treatment.AbsoluteMove
+            : strange || code.Encoding is not (EncodingKind.Legacy or EncodingKind.VEX) || !HostFeatures.Run(instruction) ? Treatment.Interpret
             : Treat(instruction, vector, byCl, rm >= 0 || reg >= 0);
+        // The host runs 64-bit code: an encoding that it does not have cannot be copied (82, the short INC and DEC, …).
+        if (!code.Mode64 && (treatment is Treatment.Verbatim or Treatment.Reencode or Treatment.WithRcx))
+            treatment = instruction.Code is Code.Inc_r16 or Code.Inc_r32 or Code.Dec_r16 or Code.Dec_r32 ? Treatment.StepRegister : Treatment.Interpret;
         RflagsBits killed = instruction.RflagsModified & Arithmetic;
         bool shift = instruction.Mnemonic is Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror or Mnemonic.Rcl
             or Mnemonic.Rcr or Mnemonic.Shld or Mnemonic.Shrd;
@@ -93,6 +99,7 @@ public sealed class CodeFacts
             RegAccess = reg >= 0 ? AccessOf(instruction, info.GetOpAccess(reg), reg) : OpAccess.None,
             RmAccess = rm >= 0 ? AccessOf(instruction, info.GetOpAccess(rm), rm) : OpAccess.None,
             VvvvAccess = vvvv >= 0 ? info.GetOpAccess(vvvv) : OpAccess.None,
+            Vex = code.Encoding == EncodingKind.VEX,
             Vector = vector,
             Aligned = (vector && NeedsAlignment(instruction)) || instruction.Mnemonic == Mnemonic.Cmpxchg16b,
             // Facts hold for every instruction of the code: what Iced says of one with a count of zero must not.
@@ -130,10 +137,10 @@ public sealed class CodeFacts
                 Treatment.Jump when instruction.IsJmpFar || instruction.IsJmpFarIndirect => Treatment.Interpret,
                 Treatment.Call when instruction.IsCallFar || instruction.IsCallFarIndirect => Treatment.Interpret,
                 Treatment.Push or Treatment.Pop => StackOperation(instruction, special),
-                Treatment.Return when instruction.Code is not (Code.Retnq or Code.Retnq_imm16) => Treatment.Interpret,
-                Treatment.Leave when instruction.Code != Code.Leaveq => Treatment.Interpret,
-                Treatment.PushFlags when instruction.Code != Code.Pushfq => Treatment.Interpret,
-                Treatment.CountJump when instruction.Code is not (Code.Jrcxz_rel8_64 or Code.Loop_rel8_64_RCX) => Treatment.Interpret,
+                Treatment.Return when instruction.Code is not (Code.Retnq or Code.Retnq_imm16 or Code.Retnd or Code.Retnd_imm16) => Treatment.Interpret,
+                Treatment.Leave when instruction.Code is not (Code.Leaveq or Code.Leaved) => Treatment.Interpret,
+                Treatment.CountJump when instruction.Code is not (Code.Jrcxz_rel8_64 or Code.Loop_rel8_64_RCX or Code.Jecxz_rel8_32 or Code.Loop_rel8_32_ECX)
+                    => Treatment.Interpret,
                 _ => special,
             };
         if (instruction.IsJccShortOrNear)
@@ -157,9 +164,13 @@ public sealed class CodeFacts
     private static Treatment StackOperation(in Instruction instruction, Treatment treatment) => instruction.Code switch
     {
         Code.Push_r64 or Code.Pushq_imm8 or Code.Pushq_imm32 or Code.Push_rm64 => treatment,
-        Code.Pop_r64 => treatment,
+        Code.Push_r32 or Code.Pushd_imm8 or Code.Pushd_imm32 or Code.Push_rm32 => treatment,
+        Code.Pop_r64 or Code.Pop_r32 => treatment,
         _ => Treatment.Interpret,
     };
+
+    private static bool IsAbsoluteMove(Code code) => code is Code.Mov_AL_moffs8 or Code.Mov_AX_moffs16 or Code.Mov_EAX_moffs32
+        or Code.Mov_moffs8_AL or Code.Mov_moffs16_AX or Code.Mov_moffs32_EAX;
 
     private static bool NeedsAlignment(in Instruction instruction)
     {
@@ -187,12 +198,15 @@ public sealed class CodeFacts
         [Mnemonic.Sti] = Treatment.EnableInterrupts,
         [Mnemonic.Swapgs] = Treatment.SwapGs,
         [Mnemonic.Jrcxz] = Treatment.CountJump,
+        [Mnemonic.Jecxz] = Treatment.CountJump,
         [Mnemonic.Loop] = Treatment.CountJump,
         [Mnemonic.Cmpxchg16b] = Treatment.WithRcx,
         [Mnemonic.Cmpxchg8b] = Treatment.WithRcx,
         [Mnemonic.Pushfq] = Treatment.PushFlags,
+        [Mnemonic.Pushfd] = Treatment.PushFlags,
         [Mnemonic.Nop] = Treatment.Nothing,
         [Mnemonic.Endbr64] = Treatment.Nothing,
+        [Mnemonic.Endbr32] = Treatment.Nothing,
         [Mnemonic.Prefetchnta] = Treatment.Nothing,
         [Mnemonic.Prefetcht0] = Treatment.Nothing,
         [Mnemonic.Prefetcht1] = Treatment.Nothing,

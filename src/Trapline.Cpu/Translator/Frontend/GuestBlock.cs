@@ -42,6 +42,9 @@ public struct GuestInstruction
     public readonly ulong Rip => Iced.IP;
     public readonly ulong NextRip => Iced.NextIP;
     public readonly bool FlagsDeadBefore => LiveBefore == 0;
+
+    /// <summary>A jump or call whose target is known now.</summary>
+    public readonly bool IsDirect => Iced.Op0Kind is OpKind.NearBranch64 or OpKind.NearBranch32;
 }
 
 /// <summary>An extended block: one entry, left at its end or at any conditional jump in it. Within one page of guest code.</summary>
@@ -59,6 +62,9 @@ public sealed class GuestBlock
     public bool EndsAtPage { get; set; }
 
     public ulong Rip => Instructions[0].Rip;
+
+    /// <summary>32-bit code; else 64-bit.</summary>
+    public bool Code32 { get; set; }
 
     public Span<GuestInstruction> All => Instructions.AsSpan(0, Count);
 

@@ -1,4 +1,6 @@
 using Iced.Intel;
+using Trapline.Cpu.Interpreter;
+using Trapline.Cpu.Mmu;
 using Trapline.Cpu.Translator.Emit;
 
 namespace Trapline.Cpu.Translator.Frontend;
@@ -7,12 +9,31 @@ namespace Trapline.Cpu.Translator.Frontend;
 /// <param name="Supervisor">Ring 0.</param>
 /// <param name="Vectors">SSE and AVX are enabled by CR0, CR4 and XCR0.</param>
 /// <param name="Model">What the guest's CPU model has.</param>
-public readonly record struct ModeRules(bool Supervisor, bool Vectors, ModelFeatures Model)
+/// <param name="Code32">32-bit code, else 64-bit.</param>
+/// <param name="WideFs">In 32-bit code: FS has neither a limit nor other restrictions.</param>
+/// <param name="WideGs">As <paramref name="WideFs"/>.</param>
+public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, ModelFeatures Model, bool Code32 = false, bool WideFs = false, bool WideGs = false)
 {
+    /// <summary>The rules of a block's mode.</summary>
+    public static ModeRules Of(uint mode, ModelFeatures model) => new(
+        Supervisor: BlockMode.Context(mode) != SoftTlb.User,
+        Vectors: (mode & BlockMode.NoVectors) == 0,
+        model,
+        Code32: (mode & BlockMode.SizeMask) == BlockMode.Code32,
+        WideFs: (mode & BlockMode.WideFs) != 0,
+        WideGs: (mode & BlockMode.WideGs) != 0);
+
+    /// <summary>Code of this mode can be translated at all.</summary>
+    public static bool Translates(uint mode) => BlockMode.Context(mode) != SoftTlb.Bypass
+        && ((mode & BlockMode.SizeMask) == BlockMode.Code64
+            || (mode & (BlockMode.SizeMask | BlockMode.Flat | BlockMode.Legacy)) == (BlockMode.Code32 | BlockMode.Flat));
+
     public Treatment Judge(in GuestInstruction i)
     {
         Treatment treatment = i.Facts.Treatment;
         if ((i.Facts.Vector && !Vectors) || (treatment != Treatment.Interpret && !Model.Has(i.Iced)))
+            return Treatment.Interpret;
+        if (Code32 ? !FitsCode32(i) : treatment == Treatment.AbsoluteMove)
             return Treatment.Interpret;
         if (treatment is Treatment.DisableInterrupts or Treatment.EnableInterrupts or Treatment.SwapGs && !Supervisor)
             return Treatment.Interpret;
@@ -27,7 +48,7 @@ public readonly record struct ModeRules(bool Supervisor, bool Vectors, ModelFeat
         };
     }
 
-    private static bool OperandsFit(in GuestInstruction i)
+    private bool OperandsFit(in GuestInstruction i)
     {
         ref readonly Instruction instruction = ref i.Iced;
         bool memory = false, highByte = false, needsRex = false;
@@ -60,7 +81,7 @@ public readonly record struct ModeRules(bool Supervisor, bool Vectors, ModelFeat
         bool valueFirst = inMemory == 2 && i.Facts.VvvvOperand >= 0 && i.Facts.RmIsGeneral && !i.Facts.WritesRm && i.Facts.RegAccess == OpAccess.Write;
         if (inMemory > 1 && !valueFirst)
             return false;
-        if (instruction.MemoryBase is Register.EIP || instruction.MemoryBase.IsGPR32() || instruction.MemoryIndex.IsGPR32() || HasAddressPrefix(instruction))
+        if (!Code32 && (instruction.MemoryBase is Register.EIP || instruction.MemoryBase.IsGPR32() || instruction.MemoryIndex.IsGPR32() || HasAddressPrefix(instruction)))
             return false;
         if (i.Facts.Treatment == Treatment.LoadAddress)
             return instruction.Op0Register.GetSize() >= 4;

@@ -28,7 +28,11 @@ public enum Treatment : byte
     DisableInterrupts,
     EnableInterrupts,
     SwapGs,
-    /// <summary>JRCXZ and LOOP.</summary>
+    /// <summary>JRCXZ, JECXZ and LOOP.</summary>
     CountJump,
     PushFlags,
+    /// <summary>INC and DEC in one byte (40 to 4F), which are REX prefixes in 64-bit code.</summary>
+    StepRegister,
+    /// <summary>MOV between the accumulator and an absolute address (A0 to A3), which has 64 bits in 64-bit code.</summary>
+    AbsoluteMove,
 }

@@ -30,7 +30,7 @@ public static class FlagLiveness
                     i.LiveAfter = live;
                     live |= i.Facts.FlagsRead;
                     break;
-                case Treatment.Jump or Treatment.Call when i.Iced.Op0Kind == OpKind.NearBranch64:
+                case Treatment.Jump or Treatment.Call when i.IsDirect:
                     live = liveAt(i.Iced.NearBranchTarget);
                     i.LiveAfter = live;
                     break;

@@ -14,7 +14,7 @@ public struct UndefinedState
 
     public void Add(in Instruction instruction)
     {
-        Tainted |= (instruction.RflagsRead & Flags) != 0 || instruction.Mnemonic is Mnemonic.Pushfq or Mnemonic.Lahf && Flags != 0 || Approximates(instruction)
+        Tainted |= (instruction.RflagsRead & Flags) != 0 || instruction.Mnemonic is Mnemonic.Pushfq or Mnemonic.Pushfd or Mnemonic.Lahf && Flags != 0 || Approximates(instruction)
             || instruction.Code is Code.Shld_rm16_r16_imm8 or Code.Shrd_rm16_r16_imm8 or Code.Shld_rm16_r16_CL or Code.Shrd_rm16_r16_CL;
         // A count of zero keeps the flags: shifts by CL define nothing for certain.
         bool certain = instruction.OpCount == 0 || instruction.GetOpKind(instruction.OpCount - 1) != OpKind.Register || instruction.GetOpRegister(instruction.OpCount - 1) != Register.CL;

@@ -1,0 +1,112 @@
+using Iced.Intel;
+using Trapline.Cpu.Translator.CodeCache;
+using Trapline.Cpu.Translator.Frontend;
+using Trapline.X86;
+
+namespace Trapline.Cpu.Translator.Emit;
+
+/// <summary>
+/// What is different in 32-bit code. Guest registers have zeros in their upper halves there (see <see cref="SoftwareVcpu.ModeChanged"/>), so a register
+/// alone is an address. Any sum may wrap around at 4 GiB: it is made with 32 bits, and the operand is r14 plus the page's addend. What is not the exact
+/// address is never used without a check of all 64 bits, so that no guest reaches host memory by it.
+/// </summary>
+public sealed unsafe partial class BlockEmitter
+{
+    /// <summary>Bytes that PUSH and CALL move, and of an indirect jump's target.</summary>
+    private int Word => _code32 ? 4 : 8;
+
+    private void LoadWord(int register, in HostAddress from) => _asm.OpMemory(!_code32, 0x8B, register, from);
+    private void StoreWord(in HostAddress to, int register) => _asm.OpMemory(!_code32, 0x89, register, to);
+    private void LeaWord(int register, in HostAddress address) => _asm.OpMemory(!_code32, 0x8D, register, address);
+    private void MoveWord(int to, int from) => _asm.OpRegister(!_code32, 0x8B, to, from);
+
+    /// <summary><see cref="Probe"/> in 32-bit code.</summary>
+    private HostAddress Probe32(in GuestInstruction i, int size, bool write)
+    {
+        ref readonly Instruction instruction = ref i.Iced;
+        nint resume = _asm.Here;
+        bool save = !i.FlagsDeadBefore;
+        if (ModeRules.IsConstant(instruction))
+            return ProbeConstant(i, instruction.MemoryDisplacement64, size, write, resume);
+        bool segment = instruction.SegmentPrefix is Register.FS or Register.GS;
+        EffectiveAddress32(instruction);
+        SaveFlags(save);
+        if (segment)
+            EmitSegment32(i, size, save);
+        if (i.Facts.Aligned)
+            CheckAlignment(i, size, save);
+        int tags = addresses.TlbTags(_context, write);
+        EmitProbe(i.Rip, size, write, tags, save, resume);
+        if (segment)
+            _asm.AluMemory(Alu.Add, HostRegister.Scratch, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, tags));
+        LoadAddend(tags);
+        RestoreFlags(save);
+        if (segment)
+            return new HostAddress(HostRegister.Scratch, HostRegister.Rcx, 0, 0);
+        if (IsRegisterAlone(instruction))
+            return new HostAddress(Home(instruction.MemoryBase), HostRegister.Rcx, 0, 0);
+        EffectiveAddress32(instruction);
+        return new HostAddress(HostRegister.Scratch, HostRegister.Rcx, 0, 0);
+    }
+
+    private static bool IsRegisterAlone(in Instruction instruction) =>
+        instruction.MemoryBase != Register.None && instruction.MemoryIndex == Register.None && instruction.MemoryDisplacement64 == 0;
+
+    /// <summary>The offset in the segment into r14, flags untouched.</summary>
+    private void EffectiveAddress32(in Instruction instruction)
+    {
+        int baseHome = Home(instruction.MemoryBase), indexHome = Home(instruction.MemoryIndex), displacement = (int)instruction.MemoryDisplacement64;
+        if (IsRegisterAlone(instruction))
+            _asm.Move(HostRegister.Scratch, baseHome); // whole: the operand will be this register
+        else if (baseHome == HostRegister.None && indexHome == HostRegister.None)
+            _asm.Constant(HostRegister.Scratch, (uint)displacement);
+        else
+            _asm.Lea32(HostRegister.Scratch, new HostAddress(baseHome, indexHome, Scale(instruction), displacement));
+    }
+
+    /// <summary>From the offset in FS or GS, which ends at 4 GiB, to the linear address, which wraps there. Clobbers flags.</summary>
+    private void EmitSegment32(in GuestInstruction i, int size, bool saved)
+    {
+        ref readonly Instruction instruction = ref i.Iced;
+        if (size > 1 && (instruction.MemoryBase != Register.None || instruction.MemoryIndex != Register.None))
+        {
+            _asm.AluImmediate(Alu.Cmp, HostRegister.Scratch, -size, wide: false);
+            AddExit(Condition.Above, AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip }), saved);
+        }
+        int segment = instruction.SegmentPrefix == Register.FS ? SegmentIndex.Fs : SegmentIndex.Gs;
+        _asm.AluMemory(Alu.Add, HostRegister.Scratch, addresses.SegmentBase(segment), wide: false);
+    }
+
+    /// <summary>The operand of the probed stack slot; r14 is free again.</summary>
+    private HostAddress StackSlot32(int at)
+    {
+        _asm.Lea32(HostRegister.Scratch, HostAddress.At(Rsp, at));
+        _asm.Lea(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 0));
+        return HostAddress.At(HostRegister.Rcx);
+    }
+
+    /// <summary>Tests whether r14 has more than 32 bits. Returns the displacement of the jump that is taken then.</summary>
+    private nint EmitWrapCheck()
+    {
+        _asm.Move32(HostRegister.Rcx, HostRegister.Scratch);
+        _asm.AluRegisters(Alu.Cmp, HostRegister.Rcx, HostRegister.Scratch);
+        return _asm.Jump(Condition.NotEqual);
+    }
+
+    private void EmitStepRegister(in GuestInstruction i)
+    {
+        if (i.Iced.Op0Register.IsGPR16())
+            _asm.Byte(0x66);
+        _asm.OpRegister(false, 0xFF, i.Iced.Mnemonic == Mnemonic.Inc ? 0 : 1, HostRegister.Of(i.Iced.Op0Register.GetNumber()));
+    }
+
+    private void EmitAbsoluteMove(in GuestInstruction i)
+    {
+        bool store = i.Iced.Op0Kind == OpKind.Memory;
+        int size = i.Iced.MemorySize.GetSize();
+        HostAddress operand = Probe32(i, size, store);
+        if (size == 2)
+            _asm.Byte(0x66);
+        _asm.OpMemory(false, (store ? 0x88 : 0x8A) | (size == 1 ? 0 : 1), HostRegister.Rax, operand);
+    }
+}
