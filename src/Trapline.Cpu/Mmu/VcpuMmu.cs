@@ -122,6 +122,9 @@ public sealed unsafe class VcpuMmu : IDisposable
         return entry != null && (entry->Rights & TlbRights.Global) != 0;
     }
 
+    /// <summary>Some translations hold in all address spaces (SDM Vol. 3, 4.10.2.4). A change of this flushes everything.</summary>
+    public bool HasGlobalPages => (_state->Cr0 & Cr0.Pg) != 0 && (_state->Cr4 & Cr4.Pge) != 0;
+
     private void CloseWindow() => _frame->CloseWindow();
 
     /// <summary>True if a store to this address would change nothing in the tables: it may be prepared for without one.</summary>

@@ -138,11 +138,11 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         RunFlagLiveness();
         if (exact)
             FlagLiveness.KeepAll(_block);
-        Hoisting hoisting = safe || rules.Code32 ? Hoisting.None : _demoted.TryGetValue(KeyOf(block, safe: false), out Hoisting left) ? left : Hoisting.All;
+        Hoisting hoisting = safe ? Hoisting.None : _demoted.TryGetValue(KeyOf(block, safe: false), out Hoisting left) ? left : Hoisting.All;
         translation.Hoisting = hoisting;
         if ((hoisting & Hoisting.Windows) != 0)
             StackWindows.Run(_block);
-        if ((hoisting & Hoisting.Groups) != 0)
+        if ((hoisting & Hoisting.Groups) != 0 && !rules.Code32)
             SameBaseGroups.Run(_block);
         Assembler asm = _emitter.Emit(_block, code, BlockMode.Context(mode), _options.Count, translation, _code.Begin());
         _code.Commit(asm);
@@ -262,8 +262,8 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         Counters.Linked++;
     }
 
-    /// <summary>In rings below 3, links must outlive switches of address space: only global pages do.</summary>
-    private bool MayLink(Block* target) => _low.Frame->LinkId != LinkScopes.NoLinks && (_context == SoftTlb.User
+    /// <summary>In rings below 3, links must outlive switches of address space where there are global pages: only those do.</summary>
+    private bool MayLink(Block* target) => _low.Frame->LinkId != LinkScopes.NoLinks && (_context == SoftTlb.User || !_mmu.HasGlobalPages
         || (_mmu.IsGlobal(target->Rip) && (target->SecondOffset == Block.NoPage || _mmu.IsGlobal((target->Rip | 0xFFF) + 1))));
 
     private void NoteLinked(uint id, Block* target)
@@ -472,7 +472,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
                 f->ShadowTop = _low.ShadowTop(context);
                 f->ShadowRsp = _shadowRsp[context];
             }
-            uint id = _scopes.IdOf(_low.State->Mode, _mmu.Tag);
+            uint id = _scopes.IdOf(_low.State->Mode, _mmu.Tag, _mmu.HasGlobalPages);
             f->LinkId = id;
             f->CodeKey = id;
             ulong tag = _mmu.Tag;
@@ -501,7 +501,8 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         TranslationFrame* f = _low.Frame;
         CpuState* s = _low.State;
         ulong page = linear & ~0xFFFul, slot = page >> 12 & SoftTlb.IndexMask;
-        if (s->WriteTlb[slot] != page)
+        bool narrow = s->Is64 == 0, tooNear = page < StackWindows.Margin || page >= (1ul << 32) - StackWindows.Margin;
+        if (s->WriteTlb[slot] != page || (narrow && tooNear))
             return false;
         f->WindowPage = page;
         f->WindowDelta = s->WriteTlb[slot + SoftTlb.Entries];
@@ -512,7 +513,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
 
     public void PageFlushed(ulong linear, ulong tag)
     {
-        _spaceDirty |= _scopes.PageFlushed(linear, tag);
+        _spaceDirty |= _scopes.PageFlushed(linear, tag, _mmu.HasGlobalPages);
         if (_linearPages.Contains(linear >> 12))
             ResetShadows();
     }

@@ -8,7 +8,7 @@ namespace Trapline.Cpu.Translator.CodeCache;
 /// linked code in it is flushed, and is never used twice within a generation of the code cache.
 /// </summary>
 /// <remarks>
-/// Rings 0 to 2 have the same number whatever the address space, since only code in global pages is linked there. Every mode has numbers of its own:
+/// Rings 0 to 2 have the same number whatever the address space if there are global pages, since only code in those is linked then. Every mode has numbers of its own:
 /// the same bytes translate differently in it.
 /// </remarks>
 public sealed class LinkScopes
@@ -28,35 +28,36 @@ public sealed class LinkScopes
 
     /// <param name="mode">The mode that blocks are keyed by.</param>
     /// <param name="tag">The tagged TLB's tag of the current address space.</param>
-    public uint IdOf(uint mode, ulong tag)
+    /// <param name="globals">There are global pages.</param>
+    public uint IdOf(uint mode, ulong tag, bool globals = true)
     {
         if (_next >= Last)
             return NoLinks;
         if (!_modes.Contains(mode))
             _modes.Add(mode);
-        if (!_ids.TryGetValue(KeyOf(mode, tag), out uint id))
+        if (!_ids.TryGetValue(KeyOf(mode, tag, globals), out uint id))
         {
             if (_ids.Count > 4096)
                 _ids.Clear(); // tags of dead address spaces pile up; the living get new numbers
-            _ids[KeyOf(mode, tag)] = id = _next++;
+            _ids[KeyOf(mode, tag, globals)] = id = _next++;
         }
         return id;
     }
 
-    private static (uint Mode, ulong Tag) KeyOf(uint mode, ulong tag) => (mode, BlockMode.Context(mode) == SoftTlb.User ? tag : 0);
+    private static (uint Mode, ulong Tag) KeyOf(uint mode, ulong tag, bool globals) => (mode, !globals || BlockMode.Context(mode) == SoftTlb.User ? tag : 0);
 
     /// <summary>Code of this page takes part in a link or the jump cache under this number.</summary>
     public void Note(uint id, ulong linear) => _pages.Add((id, linear >> 12));
 
     /// <summary>One page's translation was flushed. True if a number died.</summary>
-    public bool PageFlushed(ulong linear, ulong tag)
+    public bool PageFlushed(ulong linear, ulong tag, bool globals = true)
     {
         ulong page = linear >> 12;
         bool died = false;
         foreach (uint mode in _modes)
-            if (_ids.TryGetValue(KeyOf(mode, tag), out uint id) && _pages.Contains((id, page)))
+            if (_ids.TryGetValue(KeyOf(mode, tag, globals), out uint id) && _pages.Contains((id, page)))
             {
-                _ids.Remove(KeyOf(mode, tag));
+                _ids.Remove(KeyOf(mode, tag, globals));
                 died = true;
             }
         return died;

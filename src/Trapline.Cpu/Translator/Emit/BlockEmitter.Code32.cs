@@ -1,6 +1,7 @@
 using Iced.Intel;
 using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Cpu.Translator.Frontend;
+using Trapline.Cpu.Translator.Passes;
 using Trapline.X86;
 
 namespace Trapline.Cpu.Translator.Emit;
@@ -85,12 +86,12 @@ public sealed unsafe partial class BlockEmitter
         return HostAddress.At(HostRegister.Rcx);
     }
 
-    /// <summary>Tests whether r14 has more than 32 bits. Returns the displacement of the jump that is taken then.</summary>
-    private nint EmitWrapCheck()
+    /// <summary>Tests whether r14 is too near to either end of the 4 GiB for a window. Returns the displacement of the jump that is taken then.</summary>
+    private nint EmitMarginCheck()
     {
-        _asm.Move32(HostRegister.Rcx, HostRegister.Scratch);
-        _asm.AluRegisters(Alu.Cmp, HostRegister.Rcx, HostRegister.Scratch);
-        return _asm.Jump(Condition.NotEqual);
+        _asm.Lea32(HostRegister.Rcx, HostAddress.At(HostRegister.Scratch, -(int)StackWindows.Margin));
+        _asm.AluImmediate(Alu.Cmp, HostRegister.Rcx, -2 * (int)StackWindows.Margin, wide: false);
+        return _asm.Jump(Condition.AboveOrEqual);
     }
 
     private void EmitStepRegister(in GuestInstruction i)

@@ -84,7 +84,7 @@ public sealed unsafe partial class BlockEmitter
         int tags = addresses.TlbTags(_context, write: true);
         HostAddress tag = new(HostRegister.None, HostRegister.Rcx, 3, tags);
         _asm.Lea(HostRegister.Scratch, HostAddress.At(HostRegister.GuestRsp, path.Low));
-        nint wraps = _code32 ? EmitWrapCheck() : 0;
+        nint margin = _code32 ? EmitMarginCheck() : 0;
         _asm.RotateRight32(HostRegister.Rcx, HostRegister.Scratch, 12);
         _asm.AluImmediate(Alu.And, HostRegister.Rcx, (int)SoftTlb.IndexMask, wide: false);
         _asm.AluMemory(Alu.Sub, HostRegister.Scratch, tag);
@@ -98,7 +98,7 @@ public sealed unsafe partial class BlockEmitter
         _asm.Jump(path.Back);
         _asm.PatchHere(unknown);
         if (_code32)
-            _asm.PatchHere(wraps);
+            _asm.PatchHere(margin);
         RestoreFlags(path.Saved);
         _asm.Lea(HostRegister.Scratch, HostAddress.At(HostRegister.GuestRsp, path.Low));
         _asm.Store(addresses.ExitAddress, HostRegister.Scratch);

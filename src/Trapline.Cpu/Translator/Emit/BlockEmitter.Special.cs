@@ -10,8 +10,36 @@ public sealed unsafe partial class BlockEmitter
 {
     private void EmitLoadConstant(in GuestInstruction i)
     {
+        if (i.Iced.Op0Register.GetSize() < 4)
+        {
+            EmitLoadPart(i);
+            return;
+        }
         ulong value = i.Iced.Code == Code.Mov_r64_imm64 ? i.Iced.Immediate64 : i.Iced.Immediate32;
         SetGuest(i.Iced.Op0Register.GetNumber(), value);
+    }
+
+    /// <summary>Sets one or two bytes of a guest register; the rest stays.</summary>
+    private void EmitLoadPart(in GuestInstruction i)
+    {
+        Register register = i.Iced.Op0Register;
+        bool two = register.IsGPR16(), high = register is >= Register.AH and <= Register.BH;
+        int guest = register.GetFullRegister().GetNumber(), home = HostRegister.Of(guest);
+        if (two)
+            _asm.Byte(0x66);
+        if (home == HostRegister.None)
+        {
+            _asm.OpMemory(false, two ? 0xC7 : 0xC6, 0, addresses.Gpr(guest));
+        }
+        else
+        {
+            // AH, DH and BH are as far from AL, DL and BL; of the other low bytes some need a REX prefix to be named.
+            _asm.Rex(false, 0, 0, home, force: !two && !high);
+            _asm.Byte((two ? 0xB8 : 0xB0) | (high ? home + 4 : home & 7));
+        }
+        _asm.Byte(two ? i.Iced.Immediate16 : i.Iced.Immediate8);
+        if (two)
+            _asm.Byte(i.Iced.Immediate16 >> 8);
     }
 
     /// <summary>Sets a guest register to a constant.</summary>

@@ -149,7 +149,7 @@ public sealed class CodeFacts
             return instruction.Code switch
             {
                 Code.Mov_r32_imm32 or Code.Mov_r64_imm64 => Treatment.LoadConstant,
-                Code.Mov_r8_imm8 or Code.Mov_r16_imm16 => Treatment.Interpret,
+                Code.Mov_r8_imm8 or Code.Mov_r16_imm16 => Treatment.LoadConstant,
                 _ => modRm ? Treatment.Reencode : Treatment.Interpret,
             };
         if (mnemonic == Mnemonic.Xchg && !modRm)

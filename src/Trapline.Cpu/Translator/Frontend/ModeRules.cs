@@ -43,6 +43,7 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
         {
             Treatment.Reencode or Treatment.WithRcx or Treatment.LoadAddress or Treatment.Divide or Treatment.Push or Treatment.Jump or Treatment.Call
                 => OperandsFit(i) ? treatment : Treatment.Interpret,
+            Treatment.LoadConstant when i.Iced.Op0Register == Register.CH => Treatment.Interpret,
             Treatment.ByteSwap when i.Iced.Op0Register.IsGPR16() => Treatment.Interpret,
             _ => treatment,
         };
