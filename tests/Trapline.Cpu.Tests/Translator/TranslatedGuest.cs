@@ -77,6 +77,30 @@ internal sealed unsafe class TranslatedGuest : IDisposable
         Load(handler, at);
     }
 
+    /// <summary>From now on in 32-bit code (compatibility mode) with flat segments, or again in 64-bit code.</summary>
+    public void SetCode32(bool code32 = true)
+    {
+        CpuState* s = State;
+        for (int i = 0; i < 6; i++)
+        {
+            SegmentRegister* segment = &s->Es + i;
+            uint others = segment->Attributes & ~(SegmentAttributes.Big | SegmentAttributes.Long);
+            segment->Attributes = others | (code32 || i != SegmentIndex.Cs ? SegmentAttributes.Big : SegmentAttributes.Long);
+            segment->Base = 0;
+            SoftwareVcpu.SegmentLoaded(segment);
+        }
+        Cpu.ModeChanged();
+    }
+
+    /// <summary>Maps a page beyond the first 2 MiB to a frame, writable for ring 3. Once for each GiB.</summary>
+    public void Map(ulong address, ulong frame)
+    {
+        ulong tables = 0x40000 + (address >> 30) * 0x2000;
+        *(ulong*)At(Tables + 0x1000 + (address >> 30 & 511) * 8) = tables | UserWritable;
+        *(ulong*)At(tables + (address >> 21 & 511) * 8) = (tables + 0x1000) | UserWritable;
+        *(ulong*)At(tables + 0x1000 + (address >> 12 & 511) * 8) = frame | UserWritable;
+    }
+
     public void Ring(int ring)
     {
         State->Cpl = ring;
@@ -97,9 +121,9 @@ internal sealed unsafe class TranslatedGuest : IDisposable
             Entry(page << 12, root) = page << 12 | UserWritable | (global ? Global : 0);
     }
 
-    public static byte[] Assemble(Action<Assembler> program, ulong at = Code)
+    public static byte[] Assemble(Action<Assembler> program, ulong at = Code, int bits = 64)
     {
-        Assembler a = new(64);
+        Assembler a = new(bits);
         program(a);
         using MemoryStream stream = new();
         a.Assemble(new StreamCodeWriter(stream), at);
