@@ -188,7 +188,7 @@ public sealed unsafe partial class SoftwareVcpu
             if (shadow != 0)
                 s->StiShadow = 0;
             bool sequential = s->Rip == instruction.NextIP || instruction.IsInvalid;
-            if (s->Rip == end && Agree(end, start, undefined.Flags, null))
+            if (s->Rip == end && Agree(end, start, undefined, null))
             {
                 lockstep.Compared++;
                 return null;
@@ -206,22 +206,22 @@ public sealed unsafe partial class SoftwareVcpu
         text.Append(CultureInfo.InvariantCulture, $"translator and interpreter differ in the block at {start:x}, ring {s->Cpl}, left at {end:x} ({outcome ?? "state"})\n");
         lockstep.Pages.End();
         Disassemble(start, end, text);
-        Agree(end, start, undefined.Flags, text);
+        Agree(end, start, undefined, text);
         return text.ToString();
     }
 
-    private bool Agree(ulong end, ulong start, RflagsBits undefined, StringBuilder? text)
+    private bool Agree(ulong end, ulong start, in UndefinedState undefined, StringBuilder? text)
     {
         Lockstep lockstep = _lockstep!;
         if (!lockstep.Pages.Matches(_memory.BackingBase, text))
             return false;
-        RflagsBits live = CodeFacts.Arithmetic & ~undefined;
-        if (lockstep.Translated.Matches(State, lockstep.TranslatedFlags, Places(live), null))
+        RflagsBits live = CodeFacts.Arithmetic & ~undefined.Flags;
+        if (lockstep.Translated.Matches(State, lockstep.TranslatedFlags, Places(live), undefined.X87Status, null))
             return true;
         // Flags that nothing reads are not kept; other pages cannot be looked into.
         if (!lockstep.Exact && (end ^ start) >> 12 == 0 && FetchTranslate(0, out _, out ulong offset))
             live &= _translator!.LiveFrom(offset, end, State->Mode);
-        return lockstep.Translated.Matches(State, lockstep.TranslatedFlags, Places(live), text);
+        return lockstep.Translated.Matches(State, lockstep.TranslatedFlags, Places(live), undefined.X87Status, text);
     }
 
     /// <summary>Flags in their RFLAGS places.</summary>

@@ -31,6 +31,13 @@ public sealed unsafe partial class SoftwareVcpu
             translator.Prepare();
             uint number = translator.Enter(entry, vectors);
             ref ExitSite site = ref translator.Site(number);
+            bool memory = site.Kind is ExitKind.ReadMiss or ExitKind.WriteMiss;
+            if (memory ? Fill(f->ExitAddress, site.Size, site.Kind == ExitKind.WriteMiss) : site.Kind == ExitKind.Window && MoveWindow(f->ExitAddress, site))
+            {
+                entry = site.Resume;
+                vectors = site.Vectors;
+                continue;
+            }
             UnpackFlags(f);
             if (number == 0 && !Canonical(f->ExitAddress, 1))
             {
@@ -41,13 +48,6 @@ public sealed unsafe partial class SoftwareVcpu
             {
                 s->Rip = number == 0 ? f->ExitAddress : site.Rip;
                 return true;
-            }
-            bool memory = site.Kind is ExitKind.ReadMiss or ExitKind.WriteMiss;
-            if (memory ? Fill(f->ExitAddress, site.Size, site.Kind == ExitKind.WriteMiss) : site.Kind == ExitKind.Window && MoveWindow(f->ExitAddress, site))
-            {
-                entry = site.Resume;
-                vectors = site.Vectors;
-                continue;
             }
             if (s->Rip == site.Rip)
                 return Step(out fault);

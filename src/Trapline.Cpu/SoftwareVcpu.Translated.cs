@@ -259,5 +259,11 @@ public sealed unsafe partial class SoftwareVcpu
         f->Flags = (flags & 0xD5 | 2) << 8 | flags >> 11 & 1;
     }
 
-    private void UnpackFlags(TranslationFrame* f) => Flags.SetArithmetic(State, f->Flags >> 8 & 0xD5 | (f->Flags & 1) << 11);
+    /// <summary>The state is managed code's again: flags, and x87 if it was the host's.</summary>
+    private void UnpackFlags(TranslationFrame* f)
+    {
+        Flags.SetArithmetic(State, f->Flags >> 8 & 0xD5 | (f->Flags & 1) << 11);
+        if (f->X87 != (uint)X87Place.State)
+            TakeX87(f);
+    }
 }

@@ -59,7 +59,7 @@ if (seconds == 0 && cases == long.MaxValue)
     seconds = 10;
 long shown = 0;
 FuzzReport report = stress
-    ? SequenceFuzzer.Run(seed, seconds, cases, survey ? 0 : 1, Progress, bits)
+    ? SequenceFuzzer.Run(seed, seconds, cases, survey ? 0 : 1, Progress, bits, only)
     : CpuFuzzer.Run(seed, seconds, cases, only, survey ? 0 : 1, perMnemonic: 1, Progress, translate, bits);
 foreach (string example in report.Examples)
     Console.WriteLine(example);

@@ -13,10 +13,10 @@ public static unsafe class SequenceFuzzer
     /// <param name="seconds">Stop after this long; 0: by <paramref name="maxCases"/> alone.</param>
     /// <param name="bits">64 or 32: only such code; 0: one program in four is 32-bit code.</param>
     /// <param name="maxExamples">Stop once this many divergences have been written down; 0: go on.</param>
-    public static FuzzReport Run(ulong seed, double seconds, long maxCases, int maxExamples, Action<long>? progress = null, int bits = 0)
+    public static FuzzReport Run(ulong seed, double seconds, long maxCases, int maxExamples, Action<long>? progress = null, int bits = 0, string filter = "")
     {
         using EngineUnderTest engine = new(lockstep: true);
-        SequenceGenerator wide = new(64), narrow = new(32);
+        SequenceGenerator wide = new(64, filter), narrow = new(32, filter);
         NativeTest* test = (NativeTest*)NativeMemory.AllocZeroed((nuint)sizeof(NativeTest));
         Dictionary<string, int> divergences = [];
         List<string> examples = [];
@@ -37,7 +37,7 @@ public static unsafe class SequenceFuzzer
                 string field = difference.Split('\n')[^2].Split(':')[0].Trim();
                 divergences[field] = divergences.GetValueOrDefault(field) + 1;
                 if (divergences[field] <= 3)
-                    examples.Add($"./dev fuzz cpu --translator-stress --bits {test->Bits} --seed {seed + (ulong)cases} --cases 1\n{Describe(test, code[..length])}{difference}");
+                    examples.Add($"./dev fuzz cpu --translator-stress --bits {test->Bits}{(filter.Length > 0 ? $" --only {filter}" : "")} --seed {seed + (ulong)cases} --cases 1\n{Describe(test, code[..length])}{difference}");
                 if (maxExamples > 0 && examples.Count >= maxExamples)
                     break;
             }

@@ -4,10 +4,10 @@ using Trapline.Cpu.Translator.Frontend;
 namespace Trapline.Fuzz;
 
 /// <summary>Makes short programs: random instructions with forward jumps among them, mostly such as the translator takes, and registers that mostly point at data.</summary>
-public sealed unsafe class SequenceGenerator(int bits)
+public sealed unsafe class SequenceGenerator(int bits, string filter = "")
 {
-    private readonly InstructionGenerator _instructions = new(bits, "");
-    private readonly CaseGenerator _states = new(bits, "");
+    private readonly InstructionGenerator _instructions = new(bits, filter);
+    private readonly CaseGenerator _states = new(bits, filter);
     private readonly List<byte[]> _parts = [];
     private readonly byte[][] _pool = new byte[16384][];
     private ulong _era = ulong.MaxValue;

@@ -67,6 +67,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         _stubs = new Stubs(_code, _addresses);
         _emitter = new BlockEmitter(_addresses, _stubs, _sites) { LiveAt = LiveAt };
         _low.Frame->HostMxcsr = 0x1F80;
+        _low.Frame->X87Segment = TranslationFrame.NoSegment;
         Flush();
         mmu.Listener = this;
     }

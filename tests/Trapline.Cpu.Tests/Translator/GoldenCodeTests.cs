@@ -108,6 +108,16 @@ public sealed partial class GoldenCodeTests
             a.movaps(__xmmword_ptr[rsi], xmm0);
             a.@int3();
         },
+        ["x87"] = a =>
+        {
+            a.fld(__tbyte_ptr[rdi]);
+            a.fld1();
+            a.fadd(st0, st1);
+            a.fldcw(__word_ptr[rsp + 4]);
+            a.fstp(__qword_ptr[rsi + rax * 8]);
+            a.xor(eax, eax);
+            a.@int3();
+        },
         ["registers-in-memory"] = a =>
         {
             a.add(r8, r9);

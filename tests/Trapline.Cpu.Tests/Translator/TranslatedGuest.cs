@@ -33,6 +33,7 @@ internal sealed unsafe class TranslatedGuest : IDisposable
         s->Xcr0 = 7;
         s->Mxcsr = 0x1F80;
         s->Fcw = 0x37F;
+        s->FpuTags = 0;
         s->Efer = Efer.Lme | Efer.Lma | Efer.Nxe | Efer.Sce;
         s->Cr3 = Tables;
         s->IdtrLimit = s->GdtrLimit = 0;

@@ -50,25 +50,25 @@ public static unsafe partial class X87
                 b.Op->Flags |= OpFlags.Flat;
             b.Op->OperandSize = (byte)b.Instruction.MemorySize.GetSize();
         }
-        b.Op->Imm = Fop(ref b);
+        b.Op->Imm = Fop(b.Instruction, b.Op->AddressSize, b.Is64);
     }
 
     /// <summary>The low three bits of the first opcode byte, then the ModRM byte, put together again from what was decoded.</summary>
-    private static ulong Fop(ref OpBuilder b)
+    internal static ulong Fop(in Instruction instruction, int addressSize, bool is64)
     {
-        OpCodeInfo info = b.Instruction.Code.ToOpCode();
+        OpCodeInfo info = instruction.Code.ToOpCode();
         uint opcode = info.OpCode;
         // Two-byte opcodes include the ModRM; those that name ST(i) in its low bits have them zero.
         if (opcode > 0xFF)
         {
             uint number = 0;
-            for (int i = 0; i < b.Instruction.OpCount; i++)
-                if (b.IsRegister(i) && b.Instruction.GetOpRegister(i).IsST())
-                    number |= (uint)b.Instruction.GetOpRegister(i).GetNumber();
+            for (int i = 0; i < instruction.OpCount; i++)
+                if (instruction.GetOpKind(i) == OpKind.Register && instruction.GetOpRegister(i).IsST())
+                    number |= (uint)instruction.GetOpRegister(i).GetNumber();
             return (opcode >> 8 & 7) << 8 | opcode & 0xFF | number;
         }
         uint group = (uint)Math.Max(info.GroupIndex, 0);
-        return (opcode & 7) << 8 | group << 3 | (b.Op->AddressSize == 2 ? AddressByte16(b.Instruction) : AddressByte(b.Instruction, b.Is64));
+        return (opcode & 7) << 8 | group << 3 | (addressSize == 2 ? AddressByte16(instruction) : AddressByte(instruction, is64));
     }
 
     /// <summary>The mod and r/m fields of a 32- or 64-bit address. A SIB byte that was not needed is not seen here.</summary>

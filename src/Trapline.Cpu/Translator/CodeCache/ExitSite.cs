@@ -37,6 +37,9 @@ public struct ExitSite
     public byte Size;
     public bool Vectors;
 
+    /// <summary>For the site that marks an x87 instruction: its opcode as the FPU keeps it.</summary>
+    public ushort X87Opcode;
+
     /// <summary>How often a far link was made anew for another address space.</summary>
     public byte Relinks;
 

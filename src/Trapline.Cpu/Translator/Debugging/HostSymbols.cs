@@ -19,6 +19,7 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
         {
             [(ulong)stubs.ExitByCall] = "exit",
             [(ulong)stubs.LoadVectors] = "load_vectors",
+            [(ulong)stubs.LoadX87] = "load_x87",
             [(ulong)stubs.Bottom] = "return_stack_bottom",
             [(ulong)stubs.Mismatch] = "wrong_return",
             [(ulong)stubs.Dispatch] = "dispatch",
@@ -31,6 +32,8 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
             (addresses.ExitAddress, "exit_address"), (addresses.LastReturn, "last_return"), (addresses.Attention, "attention"),
             (addresses.RFlags, "rflags"), (addresses.HeldInterrupt, "held_interrupt"), (addresses.GsBase, "gs"),
             (addresses.KernelGsBase, "kernel_gs"), (addresses.Mxcsr, "mxcsr"), (addresses.Instructions, "instructions"),
+            (addresses.X87, "x87_place"), (addresses.X87Last, "x87_last"), (addresses.X87Segment, "x87_segment"), (addresses.X87Control, "x87_control"),
+            (addresses.X87Image, "x87_image"), (addresses.Fdp, "x87_data_pointer"),
         ];
         foreach ((HostAddress address, string name) in data)
             _data[(ulong)address.Disp] = name;

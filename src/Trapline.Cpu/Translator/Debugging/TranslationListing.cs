@@ -22,8 +22,8 @@ internal sealed unsafe class TranslationListing
     private byte* _code;
     private int _next;
 
-    /// <summary>The call of LoadVectors is followed by a jump, and that by a site's number.</summary>
-    private bool _afterLoadVectors;
+    /// <summary>The call of LoadVectors, or LoadX87, is followed by a jump, and that by a site's number.</summary>
+    private bool _afterLoad;
 
     public TranslationListing(Addresses addresses, Stubs stubs, List<ExitSite> sites, LowLayout low)
     {
@@ -83,9 +83,9 @@ internal sealed unsafe class TranslationListing
             decoder.IP = (ulong)_entry + (ulong)_next;
             decoder.Decode(out Instruction instruction);
             Add(ref label, Format(_host, instruction), instruction.Length);
-            if (_afterLoadVectors || IsCallOf(instruction, _stubs.ExitByCall))
+            if (_afterLoad || IsCallOf(instruction, _stubs.ExitByCall))
                 Add(ref label, "; " + Describe(_sites[*(int*)(_code + _next)]), sizeof(int));
-            _afterLoadVectors = IsCallOf(instruction, _stubs.LoadVectors);
+            _afterLoad = IsCallOf(instruction, _stubs.LoadVectors) || IsCallOf(instruction, _stubs.LoadX87);
         }
     }
 

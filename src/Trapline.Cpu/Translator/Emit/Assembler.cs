@@ -190,6 +190,16 @@ public unsafe struct Assembler(byte* writable, nint toExecutable)
         Byte(count);
     }
 
+    /// <summary>PDEP r32, r32, r32 (BMI2): low bits to the places that a mask names; leaves flags alone.</summary>
+    public void DepositBits32(int to, int from, int mask)
+    {
+        Byte(0xC4);
+        Byte((to > 7 ? 0 : 0x80) | 0x40 | (mask > 7 ? 0 : 0x20) | 2);
+        Byte((~from & 15) << 3 | 3);
+        Byte(0xF5);
+        Byte(0xC0 | (to & 7) << 3 | (mask & 7));
+    }
+
     public void Push(int register)
     {
         Rex(false, 0, 0, register, force: false);

@@ -10,6 +10,7 @@ internal enum ColdKind : byte
     Exit,
     MemoryMiss,
     LoadVectors,
+    LoadX87,
     WindowMiss,
     ShadowOverflow,
     FarJump,
@@ -54,9 +55,9 @@ public sealed unsafe partial class BlockEmitter
             case ColdKind.WindowMiss:
                 EmitWindowMiss(path);
                 break;
-            case ColdKind.LoadVectors:
+            case ColdKind.LoadVectors or ColdKind.LoadX87:
                 RestoreFlags(path.Saved);
-                _asm.Call(stubs.LoadVectors);
+                _asm.Call(path.Kind == ColdKind.LoadX87 ? stubs.LoadX87 : stubs.LoadVectors);
                 _asm.Jump(path.Back);
                 _asm.Int32(path.Site);
                 break;

@@ -11,6 +11,11 @@ public sealed unsafe partial class BlockEmitter
 {
     private void EmitReencoded(in GuestInstruction i)
     {
+        if (i.Iced.Mnemonic == Mnemonic.Fldcw)
+        {
+            EmitLoadX87Control(i);
+            return;
+        }
         CodeFacts facts = i.Facts;
         OriginalBytes original = new(_code + i.Offset, i.Length, _code32);
         bool memory = facts.RmOperand >= 0 && i.Iced.GetOpKind(facts.RmOperand) == OpKind.Memory;

@@ -22,6 +22,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
     private byte* _code;
     private int _context;
     private bool _vectors;
+    private bool _x87;
     private bool _code32;
 
     /// <summary>Flags live at a guest address in this page; set by the translator.</summary>
@@ -38,6 +39,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
         _context = context;
         _translation = translation;
         _vectors = block.UsesVectors;
+        _x87 = block.UsesX87;
         _code32 = block.Code32;
         _cold.Clear();
         translation.Entry = _asm.Here;
@@ -46,6 +48,8 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
             EmitCount(block);
         if (_vectors)
             EmitVectorsNeeded(block.Instructions[0]);
+        if (_x87)
+            EmitX87Needed(block.Instructions[0]);
         bool open = true;
         foreach (ref GuestInstruction i in block.All)
         {
@@ -53,6 +57,8 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
             if (i.WindowBegins)
                 EmitWindowCheck(i);
             open = EmitInstruction(i);
+            if (i.Facts.LeavesX87Pointers && i.Treatment != Treatment.Interpret)
+                EmitX87Pointers(i);
         }
         if (open)
             EmitFallThrough();

@@ -32,6 +32,12 @@ public sealed class CodeFacts
     /// <summary>Uses XMM or YMM registers.</summary>
     public bool Vector { get; private init; }
 
+    /// <summary>Uses the x87 state.</summary>
+    public bool X87 { get; private init; }
+
+    /// <summary>An x87 instruction that leaves pointers to itself and its memory operand: all but control instructions (SDM Vol. 1, 8.1.8).</summary>
+    public bool LeavesX87Pointers { get; private init; }
+
     /// <summary>The memory operand must be aligned to its size, else #GP.</summary>
     public bool Aligned { get; private init; }
 
@@ -81,6 +87,9 @@ public sealed class CodeFacts
         // The host runs 64-bit code: an encoding that it does not have cannot be copied (82, the short INC and DEC, …).
         if (!code.Mode64 && (treatment is Treatment.Verbatim or Treatment.Reencode or Treatment.WithRcx))
             treatment = instruction.Code is Code.Inc_r16 or Code.Inc_r32 or Code.Dec_r16 or Code.Dec_r32 ? Treatment.StepRegister : Treatment.Interpret;
+        bool x87 = X87Codes.Native.Contains(instruction.Mnemonic) && HostFeatures.Run(instruction);
+        if (x87)
+            treatment = rm >= 0 ? Treatment.Reencode : instruction.Mnemonic == Mnemonic.Wait ? Treatment.Nothing : Treatment.Verbatim;
         RflagsBits killed = instruction.RflagsModified & Arithmetic;
         bool shift = instruction.Mnemonic is Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror or Mnemonic.Rcl
             or Mnemonic.Rcr or Mnemonic.Shld or Mnemonic.Shrd;
@@ -101,6 +110,8 @@ public sealed class CodeFacts
             VvvvAccess = vvvv >= 0 ? info.GetOpAccess(vvvv) : OpAccess.None,
             Vex = code.Encoding == EncodingKind.VEX,
             Vector = vector,
+            X87 = x87,
+            LeavesX87Pointers = x87 && !X87Codes.Control.Contains(instruction.Mnemonic),
             Aligned = (vector && NeedsAlignment(instruction)) || instruction.Mnemonic == Mnemonic.Cmpxchg16b,
             // Facts hold for every instruction of the code: what Iced says of one with a count of zero must not.
             FlagsRead = instruction.Mnemonic is Mnemonic.Rcl or Mnemonic.Rcr ? RflagsBits.CF : instruction.RflagsRead & Arithmetic,

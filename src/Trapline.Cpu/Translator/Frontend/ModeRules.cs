@@ -7,7 +7,7 @@ namespace Trapline.Cpu.Translator.Frontend;
 
 /// <summary>Which instructions the current mode, or the choice of operands, leaves to the interpreter.</summary>
 /// <param name="Supervisor">Ring 0.</param>
-/// <param name="Vectors">SSE and AVX are enabled by CR0, CR4 and XCR0.</param>
+/// <param name="Vectors">SSE and AVX are enabled by CR0, CR4 and XCR0, and so is x87.</param>
 /// <param name="Model">What the guest's CPU model has.</param>
 /// <param name="Code32">32-bit code, else 64-bit.</param>
 /// <param name="WideFs">In 32-bit code: FS has neither a limit nor other restrictions.</param>
@@ -31,7 +31,7 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
     public Treatment Judge(in GuestInstruction i)
     {
         Treatment treatment = i.Facts.Treatment;
-        if ((i.Facts.Vector && !Vectors) || (treatment != Treatment.Interpret && !Model.Has(i.Iced)))
+        if (((i.Facts.Vector || i.Facts.X87) && !Vectors) || (treatment != Treatment.Interpret && !Model.Has(i.Iced)))
             return Treatment.Interpret;
         if (Code32 ? !FitsCode32(i) : treatment == Treatment.AbsoluteMove)
             return Treatment.Interpret;
@@ -87,7 +87,7 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
         if (i.Facts.Treatment == Treatment.LoadAddress)
             return instruction.Op0Register.GetSize() >= 4;
         int size = instruction.MemorySize.GetSize();
-        if (size is not (1 or 2 or 4 or 8 or 16 or 32))
+        if (size is not (1 or 2 or 4 or 8 or 16 or 32) && !(size == 10 && i.Facts.X87))
             return false;
         if (instruction.Mnemonic is Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc && instruction.Op1Kind == OpKind.Register)
             return false; // the bit's number reaches beyond the operand

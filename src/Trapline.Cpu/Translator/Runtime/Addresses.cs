@@ -30,6 +30,11 @@ public sealed unsafe class Addresses
         ExitAddress = At(&f->ExitAddress);
         HostMxcsr = At(&f->HostMxcsr);
         LastReturn = At(&f->LastReturn);
+        X87 = At(&f->X87);
+        X87Last = At(&f->X87Last);
+        X87Segment = At(&f->X87Segment);
+        X87Control = At(&f->X87Control);
+        X87Image = At(f->X87Image);
         Attention = At(&_s->Attention);
         RFlags = At(&_s->RFlags);
         HeldInterrupt = At(&_s->HeldInterrupt);
@@ -37,6 +42,11 @@ public sealed unsafe class Addresses
         KernelGsBase = At(&_s->KernelGsBase);
         Mxcsr = At(&_s->Mxcsr);
         Instructions = At(&_s->Instructions);
+        Fcw = At(&_s->Fcw);
+        Fsw = At(&_s->Fsw);
+        FpuTags = At(&_s->FpuTags);
+        FpuTop = At(&_s->FpuTop);
+        Fdp = At(&_s->Fdp);
     }
 
     public HostAddress HostRsp { get; }
@@ -54,6 +64,11 @@ public sealed unsafe class Addresses
     public HostAddress ExitAddress { get; }
     public HostAddress HostMxcsr { get; }
     public HostAddress LastReturn { get; }
+    public HostAddress X87 { get; }
+    public HostAddress X87Last { get; }
+    public HostAddress X87Segment { get; }
+    public HostAddress X87Control { get; }
+    public HostAddress X87Image { get; }
     public HostAddress Attention { get; }
     public HostAddress RFlags { get; }
     public HostAddress HeldInterrupt { get; }
@@ -61,9 +76,15 @@ public sealed unsafe class Addresses
     public HostAddress KernelGsBase { get; }
     public HostAddress Mxcsr { get; }
     public HostAddress Instructions { get; }
+    public HostAddress Fcw { get; }
+    public HostAddress Fsw { get; }
+    public HostAddress FpuTags { get; }
+    public HostAddress FpuTop { get; }
+    public HostAddress Fdp { get; }
 
     public HostAddress Gpr(int register) => At(&_s->Gpr[register]);
     public HostAddress Ymm(int register) => At(&_s->Ymm[register * 4]);
+    public HostAddress Fpr(int physical) => At(&_s->Fpr[physical * 2]);
     public HostAddress SegmentBase(int segment) => At(&_s->AddressBase[segment]);
 
     /// <summary>The tag array of a context's reads or writes, indexed by page number; addends follow <see cref="SoftTlb.Entries"/> words later.</summary>

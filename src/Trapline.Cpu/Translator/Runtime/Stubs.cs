@@ -8,7 +8,7 @@ namespace Trapline.Cpu.Translator.Runtime;
 /// The way in is an unmanaged function: the garbage collector treats the thread as gone, so guest code never delays a collection.
 /// Between entry and exit host RSP points into the return stack in low memory, with room below for signal frames.
 /// </remarks>
-public sealed unsafe class Stubs
+public sealed unsafe partial class Stubs
 {
     private static readonly int[] CalleeSaved = [HostRegister.Rbx, HostRegister.Rbp, 12, 13, 14, 15];
     private readonly Addresses _a;
@@ -37,6 +37,10 @@ public sealed unsafe class Stubs
         asm.Align(16);
         LoadVectors = asm.Here;
         EmitVectorCheck(ref asm);
+
+        asm.Align(16);
+        LoadX87 = asm.Here;
+        EmitX87Check(ref asm);
 
         asm.Align(16);
         Miss = asm.Here;
@@ -134,6 +138,7 @@ public sealed unsafe class Stubs
 
     private void EmitLoadGuest(ref Assembler asm)
     {
+        EmitReloadX87(ref asm);
         asm.Load(HostRegister.Rsp, _a.ShadowRsp);
         asm.Load(HostRegister.Rax, _a.Flags);
         asm.FlagsFromAx();
@@ -163,6 +168,7 @@ public sealed unsafe class Stubs
         asm.Byte(0xF8);
         asm.Byte(0x77);
         asm.PatchHere(none);
+        EmitSaveX87(ref asm);
         asm.Move32(HostRegister.Rax, HostRegister.Scratch);
         asm.Store(_a.ShadowRsp, HostRegister.Rsp);
         asm.Load(HostRegister.Rsp, _a.HostRsp);

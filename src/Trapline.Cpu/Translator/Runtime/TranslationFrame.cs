@@ -2,6 +2,17 @@ using System.Runtime.InteropServices;
 
 namespace Trapline.Cpu.Translator.Runtime;
 
+/// <summary>Where the guest's x87 state is.</summary>
+public enum X87Place : uint
+{
+    /// <summary>In <see cref="CpuState"/>.</summary>
+    State,
+    /// <summary>In the host's FPU; only within translated code.</summary>
+    Host,
+    /// <summary>In <see cref="TranslationFrame.X87Image"/>: translated code has left, and managed code has not looked yet.</summary>
+    Image,
+}
+
 /// <summary>What translated code keeps beside <see cref="CpuState"/>, in low memory so that an absolute address reaches it.</summary>
 [StructLayout(LayoutKind.Sequential)]
 public unsafe struct TranslationFrame
@@ -51,6 +62,23 @@ public unsafe struct TranslationFrame
     public ulong ExitAddress;
 
     public uint HostMxcsr;
+
+    /// <summary>Where the guest's x87 state is: an <see cref="X87Place"/>.</summary>
+    public uint X87;
+
+    /// <summary>Site of the last x87 instruction that leaves its address behind; 0 if there was none since the state was loaded.</summary>
+    public uint X87Last;
+
+    /// <summary>Segment of the last x87 memory operand since the state was loaded, or <see cref="NoSegment"/>.</summary>
+    public uint X87Segment;
+    public const uint NoSegment = 0xFF;
+
+    /// <summary>A control word on its way from guest memory, checked.</summary>
+    public uint X87Control;
+
+    /// <summary>The x87 state as FNSAVE stores it: environment, then ST(0) to ST(7) of ten bytes (SDM Vol. 1, 8.1.10).</summary>
+    public fixed byte X87Image[X87ImageSize];
+    public const int X87ImageSize = 28 + 8 * 10;
 
     /// <summary>Site of the last return: if it led to an address that is not canonical, the return itself faults and must be undone.</summary>
     public uint LastReturn;

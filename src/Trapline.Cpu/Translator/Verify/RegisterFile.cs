@@ -12,6 +12,7 @@ public unsafe struct RegisterFile
 
     private fixed ulong _gpr[16];
     private fixed ulong _ymm[64];
+    private X87File _x87;
     private ulong _rip;
     private ulong _flagResult;
     private ulong _flagCarry;
@@ -24,6 +25,7 @@ public unsafe struct RegisterFile
 
     public void Save(CpuState* s)
     {
+        _x87.Save(s);
         (_gsBase, _gsAddressBase, _kernelGsBase) = (s->Gs.Base, s->AddressBase[SegmentIndex.Gs], s->KernelGsBase);
         for (int i = 0; i < 16; i++)
             _gpr[i] = s->Gpr[i];
@@ -34,6 +36,7 @@ public unsafe struct RegisterFile
 
     public readonly void Load(CpuState* s)
     {
+        _x87.Load(s);
         (s->Gs.Base, s->AddressBase[SegmentIndex.Gs], s->KernelGsBase) = (_gsBase, _gsAddressBase, _kernelGsBase);
         for (int i = 0; i < 16; i++)
             s->Gpr[i] = _gpr[i];
@@ -45,9 +48,10 @@ public unsafe struct RegisterFile
     /// <summary>Adds a line for each field in which the interpreter's state differs. True if there was none.</summary>
     /// <param name="arithmetic">The translation's arithmetic flags.</param>
     /// <param name="flags">Arithmetic flags that count.</param>
-    public readonly bool Matches(CpuState* interpreter, ulong arithmetic, ulong flags, StringBuilder? text)
+    /// <param name="x87Status">Bits of the x87 status word that count.</param>
+    public readonly bool Matches(CpuState* interpreter, ulong arithmetic, ulong flags, uint x87Status, StringBuilder? text)
     {
-        bool same = true;
+        bool same = _x87.Matches(interpreter, x87Status, text);
         for (int i = 0; i < 16; i++)
             same &= Same(Names[i], _gpr[i], interpreter->Gpr[i], text);
         same &= Same("rip", _rip, interpreter->Rip, text);

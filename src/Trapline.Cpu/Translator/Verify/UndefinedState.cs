@@ -10,10 +10,20 @@ public struct UndefinedState
     /// <summary>Something read an undefined flag, or computed an approximation that each maker defines: nothing that follows can be compared.</summary>
     public bool Tainted { get; private set; }
 
-    public void AddUnknown() => Flags = Frontend.CodeFacts.Arithmetic;
+    /// <summary>Bits of the x87 status word that are defined.</summary>
+    public readonly uint X87Status => _conditionsUndefined ? ~X87File.Undefined : ~0u;
+
+    private bool _conditionsUndefined;
+
+    public void AddUnknown()
+    {
+        Flags = Frontend.CodeFacts.Arithmetic;
+        _conditionsUndefined = true;
+    }
 
     public void Add(in Instruction instruction)
     {
+        AddX87(instruction);
         Tainted |= (instruction.RflagsRead & Flags) != 0 || instruction.Mnemonic is Mnemonic.Pushfq or Mnemonic.Pushfd or Mnemonic.Lahf && Flags != 0 || Approximates(instruction)
             || instruction.Code is Code.Shld_rm16_r16_imm8 or Code.Shrd_rm16_r16_imm8 or Code.Shld_rm16_r16_CL or Code.Shrd_rm16_r16_CL;
         // A count of zero keeps the flags: shifts by CL define nothing for certain.
@@ -23,6 +33,28 @@ public struct UndefinedState
         Flags |= instruction.RflagsUndefined & Frontend.CodeFacts.Arithmetic;
     }
 
+    private void AddX87(in Instruction instruction)
+    {
+        if (!Frontend.CodeFacts.Of(instruction).X87)
+            return;
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Fcom or Mnemonic.Fcomp or Mnemonic.Fcompp or Mnemonic.Fucom or Mnemonic.Fucomp or Mnemonic.Fucompp or Mnemonic.Ficom
+                or Mnemonic.Ficomp or Mnemonic.Ftst or Mnemonic.Fxam or Mnemonic.Fprem or Mnemonic.Fprem1:
+                _conditionsUndefined = false;
+                break;
+            case Mnemonic.Fnstsw:
+                Tainted |= _conditionsUndefined;
+                break;
+            case Mnemonic.Wait or Mnemonic.Fldcw or Mnemonic.Fnstcw:
+                break;
+            default:
+                _conditionsUndefined = true;
+                break;
+        }
+    }
+
     private static bool Approximates(in Instruction instruction) => instruction.Mnemonic
-        is Mnemonic.Rcpps or Mnemonic.Rcpss or Mnemonic.Rsqrtps or Mnemonic.Rsqrtss or Mnemonic.Vrcpps or Mnemonic.Vrcpss or Mnemonic.Vrsqrtps or Mnemonic.Vrsqrtss;
+        is Mnemonic.F2xm1 or Mnemonic.Fyl2x or Mnemonic.Fyl2xp1 or Mnemonic.Fpatan or Mnemonic.Fsin or Mnemonic.Fcos or Mnemonic.Fsincos or Mnemonic.Fptan
+        or Mnemonic.Rcpps or Mnemonic.Rcpss or Mnemonic.Rsqrtps or Mnemonic.Rsqrtss or Mnemonic.Vrcpps or Mnemonic.Vrcpss or Mnemonic.Vrsqrtps or Mnemonic.Vrsqrtss;
 }
