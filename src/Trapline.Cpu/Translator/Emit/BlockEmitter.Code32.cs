@@ -106,8 +106,6 @@ public sealed unsafe partial class BlockEmitter
         bool store = i.Iced.Op0Kind == OpKind.Memory;
         int size = i.Iced.MemorySize.GetSize();
         HostAddress operand = Probe32(i, size, store);
-        if (size == 2)
-            _asm.Byte(0x66);
-        _asm.OpMemory(false, (store ? 0x88 : 0x8A) | (size == 1 ? 0 : 1), HostRegister.Rax, operand);
+        EmitSized(store ? 0x88 : 0x8A, size, HostRegister.Rax, operand);
     }
 }

@@ -93,6 +93,9 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
             case Treatment.StepRegister:
                 EmitStepRegister(i);
                 return true;
+            case Treatment.StringStep:
+                EmitStringStep(i);
+                return true;
             case Treatment.AbsoluteMove:
                 EmitAbsoluteMove(i);
                 return true;

@@ -82,6 +82,7 @@ public sealed class CodeFacts
                 || kind.StartsWith("k_", StringComparison.Ordinal) || kind.StartsWith("sti_", StringComparison.Ordinal) || kind == "st0";
         }
         Treatment treatment = IsAbsoluteMove(instruction.Code) ? Treatment.AbsoluteMove
+            : IsString(instruction.Code) ? Treatment.StringStep
             : strange || code.Encoding is not (EncodingKind.Legacy or EncodingKind.VEX) || !HostFeatures.Run(instruction) ? Treatment.Interpret
             : Treat(instruction, vector, byCl, rm >= 0 || reg >= 0);
         // The host runs 64-bit code: an encoding that it does not have cannot be copied (82, the short INC and DEC, …).
@@ -93,8 +94,8 @@ public sealed class CodeFacts
         RflagsBits killed = instruction.RflagsModified & Arithmetic;
         bool shift = instruction.Mnemonic is Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror or Mnemonic.Rcl
             or Mnemonic.Rcr or Mnemonic.Shld or Mnemonic.Shrd;
-        if (shift || instruction.Mnemonic is Mnemonic.Div or Mnemonic.Idiv)
-            killed = 0; // a count of zero leaves all flags; some processors leave them at a division, too
+        if (shift || instruction.Mnemonic is Mnemonic.Div or Mnemonic.Idiv || treatment == Treatment.StringStep)
+            killed = 0; // a count of zero leaves all flags, REP's too; some processors leave them at a division
         return new CodeFacts
         {
             Treatment = treatment,
@@ -182,6 +183,12 @@ public sealed class CodeFacts
 
     private static bool IsAbsoluteMove(Code code) => code is Code.Mov_AL_moffs8 or Code.Mov_AX_moffs16 or Code.Mov_EAX_moffs32
         or Code.Mov_moffs8_AL or Code.Mov_moffs16_AX or Code.Mov_moffs32_EAX;
+
+    private static bool IsString(Code code) => code is Code.Lodsb_AL_m8 or Code.Lodsw_AX_m16 or Code.Lodsd_EAX_m32 or Code.Lodsq_RAX_m64
+        or Code.Stosb_m8_AL or Code.Stosw_m16_AX or Code.Stosd_m32_EAX or Code.Stosq_m64_RAX
+        or Code.Movsb_m8_m8 or Code.Movsw_m16_m16 or Code.Movsd_m32_m32 or Code.Movsq_m64_m64
+        or Code.Scasb_AL_m8 or Code.Scasw_AX_m16 or Code.Scasd_EAX_m32 or Code.Scasq_RAX_m64
+        or Code.Cmpsb_m8_m8 or Code.Cmpsw_m16_m16 or Code.Cmpsd_m32_m32 or Code.Cmpsq_m64_m64;
 
     private static bool NeedsAlignment(in Instruction instruction)
     {

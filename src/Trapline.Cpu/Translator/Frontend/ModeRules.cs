@@ -43,6 +43,7 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
         {
             Treatment.Reencode or Treatment.WithRcx or Treatment.LoadAddress or Treatment.Divide or Treatment.Push or Treatment.Jump or Treatment.Call
                 => OperandsFit(i) ? treatment : Treatment.Interpret,
+            Treatment.StringStep when !IsPlainString(i.Iced) => Treatment.Interpret,
             Treatment.LoadConstant when i.Iced.Op0Register == Register.CH => Treatment.Interpret,
             Treatment.ByteSwap when i.Iced.Op0Register.IsGPR16() => Treatment.Interpret,
             _ => treatment,
@@ -98,6 +99,21 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
                 return false;
         }
         return true;
+    }
+
+    /// <summary>Not repeated, with pointers as wide as addresses are, in segments without bases.</summary>
+    private bool IsPlainString(in Instruction instruction)
+    {
+        bool plain = !instruction.HasRepPrefix && !instruction.HasRepnePrefix && instruction.SegmentPrefix is not (Register.CS or Register.FS or Register.GS);
+        for (int n = 0; n < instruction.OpCount; n++)
+            plain &= instruction.GetOpKind(n) switch
+            {
+                OpKind.MemorySegRSI or OpKind.MemoryESRDI => !Code32,
+                OpKind.MemorySegESI or OpKind.MemoryESEDI => Code32,
+                OpKind.Register => true,
+                _ => false,
+            };
+        return plain;
     }
 
     /// <summary>The operand's address is known now: relative to RIP, or absolute.</summary>

@@ -35,4 +35,6 @@ public enum Treatment : byte
     StepRegister,
     /// <summary>MOV between the accumulator and an absolute address (A0 to A3), which has 64 bits in 64-bit code.</summary>
     AbsoluteMove,
+    /// <summary>LODS, STOS, MOVS, SCAS and CMPS, once.</summary>
+    StringStep,
 }

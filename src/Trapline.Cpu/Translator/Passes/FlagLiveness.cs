@@ -58,9 +58,14 @@ public static class FlagLiveness
             i.LiveBefore = i.LiveAfter = CodeFacts.Arithmetic;
     }
 
-    /// <summary>A shift by a constant other than zero overwrites all flags (OF is undefined for counts above 1).</summary>
+    /// <summary>
+    /// A shift by a constant other than zero overwrites all flags (OF is undefined for counts above 1), and so does a comparison of strings that is not
+    /// repeated.
+    /// </summary>
     private static RflagsBits Killed(in GuestInstruction i)
     {
+        if (i.Treatment == Treatment.StringStep)
+            return i.Iced.RflagsModified & CodeFacts.Arithmetic;
         if (i.Iced.Mnemonic is not (Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar))
             return i.Facts.FlagsKilled;
         if (i.Treatment != Treatment.Reencode || i.Iced.Op1Kind != OpKind.Immediate8)
