@@ -46,6 +46,7 @@ public class CommandLineTests
     [InlineData("--file 'missing' ", "disasm", "--file", "missing")]
     [InlineData("--address 'x' is not an address", "disasm", "--hex", "90", "--address", "x")]
     [InlineData("--hex: code of 2 bytes at 0x400fff crosses", "disasm", "--hex", "90 90", "--address", "400fff")]
+    [InlineData("--code32: 32-bit code at 0xfffff000 is not translated", "disasm", "--hex", "90", "--address", "fffff000", "--code32")]
     [InlineData("--cpu: unknown CPU model 'z80'", "disasm", "--hex", "90", "--cpu", "z80")]
     [InlineData("shell 'csh'", "completion", "csh")]
     [InlineData("'cpu' needs a command", "cpu")]

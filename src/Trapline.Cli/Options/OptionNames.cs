@@ -14,6 +14,7 @@ internal static class OptionNames
         ("the host refused", "--memory: the host refused"),
         ("engine '", "--engine: engine '"),
         ("code of", "--hex: code of"),
+        ("32-bit code at", "--code32: 32-bit code at"),
         ("unknown CPU", "--cpu: unknown CPU"),
         ("unknown feature", "--cpu: unknown feature"),
         ("CPU feature", "--cpu: CPU feature"),

@@ -17,12 +17,14 @@ public static unsafe class TranslationPreview
     /// <summary>The most bytes that can be shown from an address: translation stays within a page.</summary>
     public static int Room(ulong address) => PageSize - (int)(address & (PageSize - 1));
 
-    /// <summary>64-bit code, block after block. What follows it is taken to be INT3, so all flags are live at its end.</summary>
+    /// <summary>Code, block after block. What follows it is taken to be INT3, so all flags are live at its end.</summary>
     /// <param name="code">At most <see cref="Room"/> bytes.</param>
     /// <param name="supervisor">As ring 0, else ring 3.</param>
     /// <param name="safe">Without hoisted checks.</param>
-    public static string Show(ReadOnlySpan<byte> code, ulong address, bool supervisor, bool safe, CpuModel model)
+    /// <param name="code32">32-bit code, all of whose segments are flat; else 64-bit code.</param>
+    public static string Show(ReadOnlySpan<byte> code, ulong address, bool supervisor, bool safe, CpuModel model, bool code32 = false)
     {
+        uint size = code32 ? BlockMode.Code32 | BlockMode.WideFs | BlockMode.WideGs : BlockMode.Code64;
         using LowLayout low = new();
         using GuestMemory memory = GuestMemory.Flat(PageSize);
         using VcpuMmu mmu = new(low.State, memory, model, low.Tlb, low.Frame);
@@ -39,7 +41,7 @@ public static unsafe class TranslationPreview
             Block block = new()
             {
                 Rip = rip,
-                Mode = BlockMode.Code64 | BlockMode.Flat | (uint)context << BlockMode.ContextShift,
+                Mode = size | BlockMode.Flat | (uint)context << BlockMode.ContextShift,
                 Offset = rip & (PageSize - 1),
                 SecondOffset = Block.NoPage,
             };
