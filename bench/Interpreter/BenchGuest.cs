@@ -1,6 +1,7 @@
 using Iced.Intel;
 using Trapline.Core;
 using Trapline.Cpu;
+using Trapline.Cpu.Translator;
 using Trapline.Memory;
 using Trapline.X86;
 
@@ -18,9 +19,12 @@ public sealed unsafe class BenchGuest : IIoSeam, IInterruptSource, IDisposable
     private readonly GuestMemory _memory = GuestMemory.Flat(Mapped);
     private readonly SoftwareVcpu _cpu;
 
-    public BenchGuest()
+    /// <param name="translate">By the translator, which here counts instructions.</param>
+    public BenchGuest(bool translate)
     {
         _cpu = new SoftwareVcpu(0, _memory, CpuModel.Max, this, this);
+        if (translate && !_cpu.EnableTranslator(new TranslatorOptions(Count: true)))
+            throw new InvalidOperationException(_cpu.Shortcoming);
         BuildTables();
     }
 

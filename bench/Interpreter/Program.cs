@@ -2,11 +2,11 @@ using System.Diagnostics;
 using System.Globalization;
 using Trapline.Bench;
 
-// Interpreter speed in million guest instructions a second, of string instructions in million bytes a second. usage: [program,…] [--runs N] [--first]
-// --first shows the first runs one by one: how soon the steady state is reached.
+// Interpreter speed in million guest instructions a second, of string instructions in million bytes a second. usage: [program,…] [--runs N] [--first] [--translator]
+// --translator measures translated code, with its instructions counted, which costs a little. --first shows the first runs one by one: how soon the steady state is reached.
 if (args.Contains("--help"))
 {
-    Console.WriteLine("./dev bench interpreter [PROGRAM,...] [--runs N] [--first]\n"
+    Console.WriteLine("./dev bench interpreter [PROGRAM,...] [--runs N] [--first] [--translator]\n"
         + string.Join('\n', Programs.All.Select(p => $"  {p.Name,-8}{p.What}")));
     return;
 }
@@ -20,7 +20,7 @@ foreach (Programs.Entry program in Programs.All)
 {
     if (wanted.Length > 0 && !wanted.Contains(program.Name))
         continue;
-    using BenchGuest guest = new();
+    using BenchGuest guest = new(args.Contains("--translator"));
     guest.Load(program.Code);
     List<double> speeds = [];
     long instructions = 0;

@@ -17,8 +17,91 @@ public static unsafe class Programs
         new("copy", "8 MiB copied by 8 bytes, checksummed", Copy, PrepareCopy),
         new("fib", "recursive fib(27)", Fib, _ => 196_418),
         new("sieve", "primes below 1 Mi by a byte sieve", Sieve, _ => 82_025),
+        new("x87", "dot product of 64 Ki long doubles, 8 times", X87, PrepareX87),
+        new("round", "64 Ki doubles to integers by way of x87, 8 times", Round, PrepareRound),
         new("string", "REP MOVSB, STOSQ and SCASB over 1 MiB, 64 times", Strings, _ => 64ul << 20, 3L * 64 << 20),
     ];
+
+    private const int Elements = 64 << 10;
+
+    /// <summary>Small integers, so that the sum is exact.</summary>
+    private static ulong PrepareX87(BenchGuest g)
+    {
+        ulong sum = 0;
+        for (int i = 0; i < 2 * Elements; i++)
+        {
+            int value = i % 251 + 1, exponent = 31 - int.LeadingZeroCount(value);
+            byte* p = g.At(BenchGuest.Data) + i * 16;
+            *(ulong*)p = (ulong)value << (63 - exponent);
+            *(ushort*)(p + 8) = (ushort)(0x3FFF + exponent);
+        }
+        for (int i = 0; i < Elements; i++)
+            sum += (ulong)((i % 251 + 1) * ((i + Elements) % 251 + 1));
+        return 8 * sum;
+    }
+
+    private static void X87(Assembler a)
+    {
+        Label again = a.CreateLabel(), next = a.CreateLabel();
+        a.fninit();
+        a.fldz();
+        a.lea(rsi, __[rdi + Elements * 16]);
+        a.mov(ecx, 8);
+        a.Label(ref again);
+        a.xor(edx, edx);
+        a.Label(ref next);
+        a.fld(__tbyte_ptr[rdi + rdx]);
+        a.fld(__tbyte_ptr[rsi + rdx]);
+        a.fmulp(st1, st0);
+        a.faddp(st1, st0);
+        a.add(rdx, 16);
+        a.cmp(rdx, Elements * 16);
+        a.jne(next);
+        a.dec(ecx);
+        a.jne(again);
+        a.fistp(__qword_ptr[rdi]);
+        a.mov(rax, __qword_ptr[rdi]);
+    }
+
+    private const int Reals = 64 << 10;
+
+    private static ulong PrepareRound(BenchGuest g)
+    {
+        double* p = (double*)g.At(BenchGuest.Data);
+        ulong sum = 0;
+        for (int i = 0; i < Reals; i++)
+        {
+            p[i] = i * 1.375;
+            sum += (ulong)p[i];
+        }
+        return 8 * sum;
+    }
+
+    /// <summary>The cast from long double to integer as compilers make it: the control word says "truncate" and is set back.</summary>
+    private static void Round(Assembler a)
+    {
+        Label again = a.CreateLabel(), next = a.CreateLabel();
+        a.fninit();
+        a.xor(eax, eax);
+        a.mov(ecx, 8);
+        a.Label(ref again);
+        a.xor(edx, edx);
+        a.Label(ref next);
+        a.fld(__qword_ptr[rdi + rdx * 8]);
+        a.fnstcw(__word_ptr[rsp - 2]);
+        a.movzx(ebx, __word_ptr[rsp - 2]);
+        a.or(ebx, 0xC00);
+        a.mov(__word_ptr[rsp - 4], bx);
+        a.fldcw(__word_ptr[rsp - 4]);
+        a.fistp(__qword_ptr[rsp - 16]);
+        a.fldcw(__word_ptr[rsp - 2]);
+        a.add(rax, __qword_ptr[rsp - 16]);
+        a.inc(edx);
+        a.cmp(edx, Reals);
+        a.jne(next);
+        a.dec(ecx);
+        a.jne(again);
+    }
 
     private const int CrcBytes = 128 << 10;
 

@@ -31,6 +31,8 @@ public sealed unsafe partial class SoftwareVcpu
             mode |= NarrowMode(s);
         if (!Protected || Virtual8086)
             mode |= BlockMode.Legacy;
+        if ((s->Cr0 & (Cr0.Em | Cr0.Ts)) != 0)
+            mode |= BlockMode.NoX87;
         const ulong needed = XsaveLayout.Sse | XsaveLayout.Avx;
         if ((s->Cr0 & (Cr0.Em | Cr0.Ts)) != 0 || (s->Cr4 & (Cr4.OsFxsr | Cr4.OsXsave)) != (Cr4.OsFxsr | Cr4.OsXsave) || (s->Xcr0 & needed) != needed)
             mode |= BlockMode.NoVectors;

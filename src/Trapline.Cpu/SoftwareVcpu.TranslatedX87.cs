@@ -33,9 +33,11 @@ public sealed unsafe partial class SoftwareVcpu
             ref ExitSite last = ref _translator!.Site(f->X87Last);
             s->Fip = last.Rip;
             s->Fop = last.X87Opcode;
-            s->Fcs = s->Cs.Selector;
+            s->Fcs = last.X87Cleared ? (ushort)0 : s->Cs.Selector;
         }
-        if (f->X87Segment != TranslationFrame.NoSegment)
+        if (f->X87Segment == TranslationFrame.ClearedSegment)
+            s->Fds = 0;
+        else if (f->X87Segment != TranslationFrame.NoSegment)
             s->Fds = (&s->Es)[f->X87Segment].Selector;
         f->X87Last = 0;
         f->X87Segment = TranslationFrame.NoSegment;

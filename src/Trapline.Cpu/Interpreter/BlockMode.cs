@@ -24,6 +24,9 @@ public static class BlockMode
     /// <summary>Vector instructions are not available: CR0.EM or TS set, or CR4.OSFXSR, OSXSAVE or the XCR0 bits clear.</summary>
     public const uint NoVectors = 32;
 
+    /// <summary>x87 instructions are not available: CR0.EM or TS set.</summary>
+    public const uint NoX87 = 1024;
+
     /// <summary>The soft TLB's context in two bits: translated code has its arrays' addresses built in.</summary>
     public const int ContextShift = 6;
     public const uint ContextMask = 3u << ContextShift;

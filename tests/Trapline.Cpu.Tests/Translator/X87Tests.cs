@@ -42,10 +42,16 @@ public sealed unsafe class X87Tests
         *(ulong*)guest.At(Data + 0x10) = 0;
     }
 
-    [TranslatorFact]
-    public void It_runs_without_the_interpreter()
+    /// <summary>Also where the guest has enabled neither SSE nor AVX.</summary>
+    [TranslatorTheory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void It_runs_without_the_interpreter(bool vectors)
     {
         using TranslatedGuest guest = Loaded(Program);
+        if (!vectors)
+            guest.State->Cr4 &= ~(Cr4.OsFxsr | Cr4.OsXsave);
+        guest.Cpu.ModeChanged();
         guest.Warm();
         long before = guest.Cpu.Translator!.Counters.Interpreted;
         for (int i = 1; i <= 10; i++)
@@ -86,6 +92,39 @@ public sealed unsafe class X87Tests
             Assert.Equal(0x554, s->Fop); // DD /2 with SIB and disp8
             Assert.Equal(0x20, s->Fsw & 0x3F); // rounded pi to a double
         }
+    }
+
+    /// <summary>FNINIT empties the stack, not the registers, and there is no last instruction any more; MMX registers are x87 registers.</summary>
+    [TranslatorFact]
+    public void Initialization_and_MMX_are_the_hosts_too()
+    {
+        using TranslatedGuest guest = Loaded(a =>
+        {
+            a.fninit();
+            a.movq(mm3, __qword_ptr[rdi]);
+            a.paddb(mm3, mm3);
+            a.movq(__qword_ptr[rdi + 0x20], mm3);
+            a.emms();
+            a.fld1();
+            a.fninit();
+            TranslatedGuest.End(a);
+        });
+        *(ulong*)guest.At(Data) = 0x0102_0304_0506_0780;
+        CpuState* s = guest.State;
+        long before = 0;
+        for (int i = 0; i < 3 * TranslatorOptions.WarmAfter; i++)
+        {
+            *(ulong*)guest.At(Data + 0x20) = 0;
+            (s->Fcw, s->FpuTop, s->FpuTags, s->Fsw) = (0x7F, 5, 0xFF, 0x4700);
+            before = guest.Cpu.Translator!.Counters.Interpreted;
+            Assert.Equal(StopReason.Kicked, guest.Run());
+            Assert.Equal(0x0204_0608_0A0C_0E00ul, *(ulong*)guest.At(Data + 0x20));
+            Assert.Equal((0x37F, 0, 0, 0), (s->Fcw, s->FpuTop, s->FpuTags, s->Fsw));
+            Assert.Equal((0ul, 0ul, 0, 0, 0), (s->Fip, s->Fdp, s->Fop, s->Fcs, s->Fds));
+            Assert.Equal((0x0204_0608_0A0C_0E00ul, 0xFFFFul), (s->Fpr[6], (ushort)s->Fpr[7]));
+            Assert.Equal((1ul << 63, 0x3FFFul), (s->Fpr[14], s->Fpr[15]));
+        }
+        Assert.Equal(before + 1, guest.Cpu.Translator!.Counters.Interpreted);
     }
 
     /// <summary>An unmasked exception makes #MF at the next x87 instruction of the guest, and no signal of the host.</summary>

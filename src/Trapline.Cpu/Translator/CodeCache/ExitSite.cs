@@ -40,6 +40,9 @@ public struct ExitSite
     /// <summary>For the site that marks an x87 instruction: its opcode as the FPU keeps it.</summary>
     public ushort X87Opcode;
 
+    /// <summary>For such a site: it was FNINIT, which clears the pointers.</summary>
+    public bool X87Cleared;
+
     /// <summary>How often a far link was made anew for another address space.</summary>
     public byte Relinks;
 

@@ -45,6 +45,15 @@ public sealed unsafe partial class BlockEmitter
         _asm.StoreImmediate(addresses.X87Last, site, wide: false);
     }
 
+    /// <summary>FNINIT, after it.</summary>
+    private void EmitX87Clear()
+    {
+        int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, X87Cleared = true });
+        _asm.StoreImmediate(addresses.X87Last, site, wide: false);
+        _asm.StoreImmediate(addresses.X87Segment, (int)Runtime.TranslationFrame.ClearedSegment, wide: false);
+        _asm.StoreImmediate(addresses.Fdp, 0, wide: true);
+    }
+
     private bool IsUnseen(in GuestInstruction i)
     {
         foreach (ref readonly GuestInstruction next in _block.All)

@@ -59,6 +59,8 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
             open = EmitInstruction(i);
             if (i.Facts.LeavesX87Pointers && i.Treatment != Treatment.Interpret)
                 EmitX87Pointers(i);
+            else if (i.Iced.Mnemonic == Mnemonic.Fninit && i.Treatment != Treatment.Interpret)
+                EmitX87Clear();
         }
         if (open)
             EmitFallThrough();

@@ -32,7 +32,7 @@ public sealed class CodeFacts
     /// <summary>Uses XMM or YMM registers.</summary>
     public bool Vector { get; private init; }
 
-    /// <summary>Uses the x87 state.</summary>
+    /// <summary>Uses the x87 state, as MMX does.</summary>
     public bool X87 { get; private init; }
 
     /// <summary>An x87 instruction that leaves pointers to itself and its memory operand: all but control instructions (SDM Vol. 1, 8.1.8).</summary>
@@ -63,7 +63,7 @@ public sealed class CodeFacts
         lock (Info)
             info = Info.GetInfo(instruction);
         int reg = -1, rm = -1, vvvv = -1;
-        bool vector = instruction.Mnemonic is Mnemonic.Vzeroupper or Mnemonic.Vzeroall, strange = false, byCl = false;
+        bool vector = instruction.Mnemonic is Mnemonic.Vzeroupper or Mnemonic.Vzeroall, strange = false, byCl = false, mmx = false;
         for (int i = 0; i < code.OpCount; i++)
         {
             string kind = code.GetOpKind(i).ToString();
@@ -76,7 +76,8 @@ public sealed class CodeFacts
                 reg = i;
             else if (kind.EndsWith("_vvvv", StringComparison.Ordinal))
                 vvvv = i;
-            strange |= kind.StartsWith("mm_", StringComparison.Ordinal) || kind.StartsWith("seg_", StringComparison.Ordinal)
+            mmx |= kind.StartsWith("mm_", StringComparison.Ordinal);
+            strange |= kind.StartsWith("seg_", StringComparison.Ordinal)
                 || kind.StartsWith("cr_", StringComparison.Ordinal) || kind.StartsWith("dr_", StringComparison.Ordinal)
                 || kind.StartsWith("mem_", StringComparison.Ordinal) || kind.StartsWith("es_", StringComparison.Ordinal)
                 || kind.StartsWith("k_", StringComparison.Ordinal) || kind.StartsWith("sti_", StringComparison.Ordinal) || kind == "st0";
@@ -88,7 +89,8 @@ public sealed class CodeFacts
         // The host runs 64-bit code: an encoding that it does not have cannot be copied (82, the short INC and DEC, …).
         if (!code.Mode64 && (treatment is Treatment.Verbatim or Treatment.Reencode or Treatment.WithRcx))
             treatment = instruction.Code is Code.Inc_r16 or Code.Inc_r32 or Code.Dec_r16 or Code.Dec_r32 ? Treatment.StepRegister : Treatment.Interpret;
-        bool x87 = X87Codes.Native.Contains(instruction.Mnemonic) && HostFeatures.Run(instruction);
+        // MMX registers are x87 registers.
+        bool x87 = (X87Codes.Native.Contains(instruction.Mnemonic) || (mmx && !strange)) && HostFeatures.Run(instruction);
         if (x87)
             treatment = rm >= 0 ? Treatment.Reencode : instruction.Mnemonic == Mnemonic.Wait ? Treatment.Nothing : Treatment.Verbatim;
         RflagsBits killed = instruction.RflagsModified & Arithmetic;
@@ -112,7 +114,7 @@ public sealed class CodeFacts
             Vex = code.Encoding == EncodingKind.VEX,
             Vector = vector,
             X87 = x87,
-            LeavesX87Pointers = x87 && !X87Codes.Control.Contains(instruction.Mnemonic),
+            LeavesX87Pointers = x87 && !mmx && !X87Codes.Control.Contains(instruction.Mnemonic),
             Aligned = (vector && NeedsAlignment(instruction)) || instruction.Mnemonic == Mnemonic.Cmpxchg16b,
             // Facts hold for every instruction of the code: what Iced says of one with a count of zero must not.
             FlagsRead = instruction.Mnemonic is Mnemonic.Rcl or Mnemonic.Rcr ? RflagsBits.CF : instruction.RflagsRead & Arithmetic,

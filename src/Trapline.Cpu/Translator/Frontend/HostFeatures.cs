@@ -21,7 +21,8 @@ public static class HostFeatures
     {
         CpuidFeature.INTEL8086 or CpuidFeature.INTEL186 or CpuidFeature.INTEL286 or CpuidFeature.INTEL386 or CpuidFeature.INTEL486
             or CpuidFeature.X64 or CpuidFeature.CMOV or CpuidFeature.MULTIBYTENOP or CpuidFeature.CET_IBT or CpuidFeature.CX8
-            or CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387 => true,
+            or CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387
+            or CpuidFeature.MMX => true,
         CpuidFeature.CMPXCHG16B => CpuidBit(1, ecx: 13),
         CpuidFeature.SSE or CpuidFeature.SSE2 => Sse2.IsSupported,
         CpuidFeature.SSE3 => Sse3.IsSupported,

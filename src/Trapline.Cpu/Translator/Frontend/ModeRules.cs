@@ -7,12 +7,13 @@ namespace Trapline.Cpu.Translator.Frontend;
 
 /// <summary>Which instructions the current mode, or the choice of operands, leaves to the interpreter.</summary>
 /// <param name="Supervisor">Ring 0.</param>
-/// <param name="Vectors">SSE and AVX are enabled by CR0, CR4 and XCR0, and so is x87.</param>
+/// <param name="Vectors">SSE and AVX are enabled by CR0, CR4 and XCR0.</param>
 /// <param name="Model">What the guest's CPU model has.</param>
 /// <param name="Code32">32-bit code, else 64-bit.</param>
 /// <param name="WideFs">In 32-bit code: FS has neither a limit nor other restrictions.</param>
 /// <param name="WideGs">As <paramref name="WideFs"/>.</param>
-public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, ModelFeatures Model, bool Code32 = false, bool WideFs = false, bool WideGs = false)
+/// <param name="X87">x87 is enabled by CR0.</param>
+public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, ModelFeatures Model, bool Code32 = false, bool WideFs = false, bool WideGs = false, bool X87 = true)
 {
     /// <summary>The rules of a block's mode.</summary>
     public static ModeRules Of(uint mode, ModelFeatures model) => new(
@@ -21,7 +22,8 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
         model,
         Code32: (mode & BlockMode.SizeMask) == BlockMode.Code32,
         WideFs: (mode & BlockMode.WideFs) != 0,
-        WideGs: (mode & BlockMode.WideGs) != 0);
+        WideGs: (mode & BlockMode.WideGs) != 0,
+        X87: (mode & BlockMode.NoX87) == 0);
 
     /// <summary>Code of this mode can be translated at all.</summary>
     public static bool Translates(uint mode) => BlockMode.Context(mode) != SoftTlb.Bypass
@@ -31,7 +33,7 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
     public Treatment Judge(in GuestInstruction i)
     {
         Treatment treatment = i.Facts.Treatment;
-        if (((i.Facts.Vector || i.Facts.X87) && !Vectors) || (treatment != Treatment.Interpret && !Model.Has(i.Iced)))
+        if ((i.Facts.Vector && !Vectors) || (i.Facts.X87 && !X87) || (treatment != Treatment.Interpret && !Model.Has(i.Iced)))
             return Treatment.Interpret;
         if (Code32 ? !FitsCode32(i) : treatment == Treatment.AbsoluteMove)
             return Treatment.Interpret;

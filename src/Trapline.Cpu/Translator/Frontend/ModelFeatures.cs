@@ -21,6 +21,8 @@ public sealed class ModelFeatures(CpuModel model)
 
     private bool Has(CpuidFeature feature) => feature switch
     {
+        CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387 => model.Has(Feature.Fpu),
+        CpuidFeature.MMX => model.Has(Feature.Mmx),
         CpuidFeature.CMOV => model.Has(Feature.Cmov),
         CpuidFeature.SSE => model.Has(Feature.Sse),
         CpuidFeature.SSE2 => model.Has(Feature.Sse2),

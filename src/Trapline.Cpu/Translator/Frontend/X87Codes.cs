@@ -3,14 +3,14 @@ using Iced.Intel;
 
 namespace Trapline.Cpu.Translator.Frontend;
 
-/// <summary>Which x87 instructions run on the host's FPU. FNINIT, environments and whole-state saves stay with the interpreter: rare, and they show pointers.</summary>
+/// <summary>Which x87 instructions run on the host's FPU. Environments and whole-state saves stay with the interpreter: rare, and they show pointers.</summary>
 public static class X87Codes
 {
-    /// <summary>Those that leave the pointers to the last instruction alone.</summary>
+    /// <summary>Those that leave the pointers to the last instruction alone, and FNINIT, which clears them.</summary>
     public static readonly FrozenSet<Mnemonic> Control = new[]
     {
         Mnemonic.Wait, Mnemonic.Fnop, Mnemonic.Fnclex, Mnemonic.Fincstp, Mnemonic.Fdecstp, Mnemonic.Ffree, Mnemonic.Ffreep, Mnemonic.Fnstsw, Mnemonic.Fnstcw,
-        Mnemonic.Fldcw,
+        Mnemonic.Fldcw, Mnemonic.Fninit, Mnemonic.Emms,
     }.ToFrozenSet();
 
     public static readonly FrozenSet<Mnemonic> Native = Control.Union(

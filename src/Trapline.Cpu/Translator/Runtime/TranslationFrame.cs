@@ -73,6 +73,9 @@ public unsafe struct TranslationFrame
     public uint X87Segment;
     public const uint NoSegment = 0xFF;
 
+    /// <summary>FNINIT: there was no operand since.</summary>
+    public const uint ClearedSegment = 0xFE;
+
     /// <summary>A control word on its way from guest memory, checked.</summary>
     public uint X87Control;
 

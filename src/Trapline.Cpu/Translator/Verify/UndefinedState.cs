@@ -35,18 +35,19 @@ public struct UndefinedState
 
     private void AddX87(in Instruction instruction)
     {
-        if (!Frontend.CodeFacts.Of(instruction).X87)
+        // MMX leaves the condition codes alone.
+        if (!Frontend.CodeFacts.Of(instruction).LeavesX87Pointers && !Frontend.X87Codes.Control.Contains(instruction.Mnemonic))
             return;
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Fcom or Mnemonic.Fcomp or Mnemonic.Fcompp or Mnemonic.Fucom or Mnemonic.Fucomp or Mnemonic.Fucompp or Mnemonic.Ficom
-                or Mnemonic.Ficomp or Mnemonic.Ftst or Mnemonic.Fxam or Mnemonic.Fprem or Mnemonic.Fprem1:
+                or Mnemonic.Ficomp or Mnemonic.Ftst or Mnemonic.Fxam or Mnemonic.Fprem or Mnemonic.Fprem1 or Mnemonic.Fninit:
                 _conditionsUndefined = false;
                 break;
             case Mnemonic.Fnstsw:
                 Tainted |= _conditionsUndefined;
                 break;
-            case Mnemonic.Wait or Mnemonic.Fldcw or Mnemonic.Fnstcw:
+            case Mnemonic.Wait or Mnemonic.Fldcw or Mnemonic.Fnstcw or Mnemonic.Emms:
                 break;
             default:
                 _conditionsUndefined = true;
