@@ -246,9 +246,14 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
                 break;
             case LinkForm.FarJump or LinkForm.FarCall:
                 uint id = _low.Frame->LinkId;
-                if (site.Relinks == byte.MaxValue || !MayLink(target))
+                if (!MayLink(target))
                 {
                     AddJump(target);
+                    return;
+                }
+                if (site.Relinks == MostRelinks)
+                {
+                    LinkThroughCache(ref asm, site, target);
                     return;
                 }
                 site.Relinks++;
@@ -261,6 +266,19 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         }
         to.Incoming.Add((int)number);
         Counters.Linked++;
+    }
+
+    /// <summary>Without PCIDs every switch of address space ends a scope: then looking a target up each time is cheaper than linking it anew.</summary>
+    private const int MostRelinks = 32;
+
+    private void LinkThroughCache(ref Assembler asm, in ExitSite site, Block* target)
+    {
+        if (!AddJump(target))
+            return;
+        if (site.Form == LinkForm.FarJump)
+            BlockEmitter.WriteCachedJump(ref asm, target->Rip, _stubs.Dispatch);
+        else
+            BlockEmitter.WriteCachedCall(ref asm, target->Rip, site.Cold, _addresses.ShadowLimit(_context), _stubs.Dispatch);
     }
 
     /// <summary>In rings below 3, links must outlive switches of address space where there are global pages: only those do.</summary>

@@ -330,6 +330,25 @@ public sealed unsafe partial class BlockEmitter
         asm.Call(target);
     }
 
+    /// <summary>Writes over a far link's region what finds its target in the jump cache each time.</summary>
+    public static void WriteCachedJump(ref Assembler asm, ulong target, nint dispatch)
+    {
+        asm.Constant(HostRegister.Scratch, target);
+        asm.Jump(dispatch);
+    }
+
+    /// <summary>As <see cref="WriteCachedJump"/>, for a call.</summary>
+    public static void WriteCachedCall(ref Assembler asm, ulong target, nint cold, int limit, nint dispatch)
+    {
+        nint end = asm.Here + FarCallSize;
+        nint fits = DepthField(ref asm, limit);
+        asm.Jump(cold);
+        asm.PatchShortHere(fits);
+        asm.Constant(HostRegister.Scratch, target);
+        asm.Call(dispatch);
+        asm.Jump(end);
+    }
+
     private static void Guard(ref Assembler asm, Addresses addresses, uint linkId, nint cold)
     {
         asm.Load32(HostRegister.Rcx, addresses.LinkId);
