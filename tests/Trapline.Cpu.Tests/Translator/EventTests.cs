@@ -113,26 +113,16 @@ public sealed unsafe class EventTests
         Loop,
     }
 
-    /// <summary>Every kind of cycle passes a place that looks for attention: none runs on for ever.</summary>
-    [TranslatorTheory]
-    [InlineData(Cycle.ToItself)]
-    [InlineData(Cycle.ThroughForwardJump)]
-    [InlineData(Cycle.ThroughAnotherPage)]
-    [InlineData(Cycle.Indirect)]
-    [InlineData(Cycle.Recursion)]
-    [InlineData(Cycle.Return)]
-    [InlineData(Cycle.Loop)]
-    public void An_interrupt_ends_an_endless_loop(Cycle cycle)
+    /// <summary>An endless loop from the start of the code: a step, then what closes the cycle.</summary>
+    private static void Spin(TranslatedGuest guest, Cycle cycle, Action<Assembler> step)
     {
-        using TranslatedGuest guest = new(ring: 0);
-        guest.Handle(External, Handler, TranslatedGuest.End);
         const ulong Start = TranslatedGuest.Code, Middle = Start + 0x80, Far = 0x9000;
         guest.Load(a =>
         {
             a.mov(esi, (uint)Start);
             a.mov(rcx, -1L);
             a.sti();
-            a.inc(__qword_ptr[rdi]);
+            step(a);
             switch (cycle)
             {
                 case Cycle.ToItself: a.jmp(Start); break;
@@ -146,6 +136,22 @@ public sealed unsafe class EventTests
         });
         guest.Load(a => { a.test(eax, eax); a.jz(Start); a.jmp(Start); }, Middle);
         guest.Load(a => { a.nop(); a.jmp(Start); }, Far);
+    }
+
+    /// <summary>Every kind of cycle passes a place that looks for attention: none runs on for ever.</summary>
+    [TranslatorTheory]
+    [InlineData(Cycle.ToItself)]
+    [InlineData(Cycle.ThroughForwardJump)]
+    [InlineData(Cycle.ThroughAnotherPage)]
+    [InlineData(Cycle.Indirect)]
+    [InlineData(Cycle.Recursion)]
+    [InlineData(Cycle.Return)]
+    [InlineData(Cycle.Loop)]
+    public void An_interrupt_ends_an_endless_loop(Cycle cycle)
+    {
+        using TranslatedGuest guest = new(ring: 0);
+        guest.Handle(External, Handler, TranslatedGuest.End);
+        Spin(guest, cycle, a => a.inc(__qword_ptr[rdi]));
         guest.State->Gpr[7] = TranslatedGuest.Data;
         guest.State->Gpr[0] = 0;
         using Watchdog run = new(() => guest.Run());
@@ -154,6 +160,38 @@ public sealed unsafe class EventTests
         Assert.Equal(StopReason.Kicked, run.Result());
         Assert.NotEqual(0, guest.Cpu.Translator!.Counters.AttentionExits + guest.Cpu.Translator.Counters.JumpMisses);
         Assert.Equal(Rflags.If, *(ulong*)guest.At(guest.State->Gpr[4] + 16) & Rflags.If);
+    }
+
+    /// <summary>An interrupt that comes in the middle of translated code is taken before the loop has come round once more, whatever closes the cycle.</summary>
+    [TranslatorTheory]
+    [InlineData(Cycle.ToItself)]
+    [InlineData(Cycle.ThroughForwardJump)]
+    [InlineData(Cycle.ThroughAnotherPage)]
+    [InlineData(Cycle.Indirect)]
+    [InlineData(Cycle.Recursion)]
+    [InlineData(Cycle.Return)]
+    [InlineData(Cycle.Loop)]
+    public void An_interrupt_is_taken_within_one_round(Cycle cycle)
+    {
+        using TranslatedGuest guest = new(ring: 0);
+        guest.Handle(External, Handler, TranslatedGuest.End);
+        Spin(guest, cycle, a => { a.inc(rbx); a.add(rdi, 0x1000); a.mov(rdx, __qword_ptr[rdi]); });
+        // Each round misses the soft TLB at a page of its own; managed code fills it and goes on in the middle of the round.
+        const int Pages = 300, Raised = 200;
+        int walks = 0;
+        ulong rounds = 0;
+        guest.State->Gpr[7] = TranslatedGuest.Data + 0x3_0000;
+        guest.Cpu.Mmu.WalkTrace = (linear, _) =>
+        {
+            if (linear < TranslatedGuest.Data + 0x3_0000 || ++walks != Raised)
+                return;
+            rounds = guest.State->Gpr[3];
+            guest.Interrupt(External);
+        };
+        Assert.Equal(StopReason.Kicked, guest.Run());
+        Assert.InRange(rounds, Raised - 1ul, (ulong)Pages);
+        Assert.InRange(guest.State->Gpr[3], rounds, rounds + 1);
+        Assert.NotEqual(0, guest.Cpu.Translator!.Counters.ReadMisses);
     }
 
     /// <summary>TF traps after each instruction, the one that clears it included (SDM Vol. 3, 17.3.1.4).</summary>

@@ -160,6 +160,40 @@ public sealed unsafe class X87Tests
         Assert.Equal(0, *(double*)guest.At(Data + 0x28));
     }
 
+    /// <summary>While an exception is unmasked only the x87 instructions themselves leave; and a group of accesses around one keeps its addend.</summary>
+    [TranslatorTheory]
+    [InlineData(0x37F, 1)]
+    [InlineData(0x37B, 4)]
+    public void What_is_around_x87_stays_native(int control, int interpreted)
+    {
+        using TranslatedGuest guest = Loaded(a =>
+        {
+            a.mov(__qword_ptr[rdi + 0x20], rax);
+            a.mov(rbx, __qword_ptr[rdi + 0x28]);
+            a.fld(__qword_ptr[rdi]);
+            a.fld1();
+            a.mov(rdx, __qword_ptr[rdi + 0x20]);
+            a.add(rdx, rbx);
+            a.fcompp();
+            a.mov(__qword_ptr[rdi + 0x30], rdx);
+            TranslatedGuest.End(a);
+        });
+        *(ulong*)guest.At(Data + 0x28) = 7;
+        CpuState* s = guest.State;
+        s->Fcw = (ushort)control;
+        for (int i = 0; i < 4; i++)
+            guest.Warm(); // what follows each interpreted instruction becomes warm after what precedes it
+        for (int i = 0; i < 10; i++)
+        {
+            s->Gpr[0] = 100 + (ulong)i;
+            long before = guest.Cpu.Translator!.Counters.Interpreted;
+            Assert.Equal(StopReason.Kicked, guest.Run());
+            Assert.Equal(107 + (ulong)i, *(ulong*)guest.At(Data + 0x30));
+            Assert.Equal(before + interpreted, guest.Cpu.Translator.Counters.Interpreted);
+            Assert.Equal(0x100, s->Fsw & 0x4500); // 1 < 2.5
+        }
+    }
+
     /// <summary>CR0.TS: the translation of another mode must not run.</summary>
     [TranslatorTheory]
     [InlineData(Cr0.Ts)]

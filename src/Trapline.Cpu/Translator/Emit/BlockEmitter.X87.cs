@@ -15,8 +15,16 @@ public sealed unsafe partial class BlockEmitter
 {
     private const int AllMasked = 0x3F;
 
+    /// <summary>From here on the block has x87 state in the host's FPU.</summary>
+    private bool _x87;
+
+    /// <summary>
+    /// Before the block's first x87 instruction, and not at its beginning: where an unmasked exception leaves x87 to the interpreter, the rest stays native.
+    /// RCX survives, where it is the addend of a group.
+    /// </summary>
     private void EmitX87Needed(in GuestInstruction first)
     {
+        _x87 = true;
         bool save = !first.FlagsDeadBefore;
         SaveFlags(save);
         _asm.AluMemoryImmediate(Alu.Cmp, addresses.X87, 0, wide: false);

@@ -22,7 +22,6 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
     private byte* _code;
     private int _context;
     private bool _vectors;
-    private bool _x87;
     private bool _code32;
 
     /// <summary>Flags live at a guest address in this page; set by the translator.</summary>
@@ -39,7 +38,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
         _context = context;
         _translation = translation;
         _vectors = block.UsesVectors;
-        _x87 = block.UsesX87;
+        _x87 = false;
         _code32 = block.Code32;
         _cold.Clear();
         translation.Entry = _asm.Here;
@@ -48,12 +47,12 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
             EmitCount(block);
         if (_vectors)
             EmitVectorsNeeded(block.Instructions[0]);
-        if (_x87)
-            EmitX87Needed(block.Instructions[0]);
         bool open = true;
         foreach (ref GuestInstruction i in block.All)
         {
             i.HostOffset = _asm.Length;
+            if (!_x87 && i.Facts.X87 && i.Treatment != Treatment.Interpret)
+                EmitX87Needed(i);
             if (i.WindowBegins)
                 EmitWindowCheck(i);
             open = EmitInstruction(i);

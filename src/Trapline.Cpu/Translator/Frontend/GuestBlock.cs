@@ -68,17 +68,6 @@ public sealed class GuestBlock
 
     public Span<GuestInstruction> All => Instructions.AsSpan(0, Count);
 
-    public bool UsesX87
-    {
-        get
-        {
-            foreach (ref readonly GuestInstruction i in All)
-                if (i.Facts.X87 && i.Treatment != Treatment.Interpret)
-                    return true;
-            return false;
-        }
-    }
-
     public bool UsesVectors
     {
         get

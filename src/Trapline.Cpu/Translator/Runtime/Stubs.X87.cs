@@ -11,12 +11,15 @@ public sealed unsafe partial class Stubs
 {
     private const int AllMasked = 0x3F;
 
-    /// <summary>Loads the guest's x87 state, as <see cref="LoadVectors"/> loads vectors: a jump of five bytes and a site follow the call.</summary>
+    /// <summary>
+    /// Loads the guest's x87 state, as <see cref="LoadVectors"/> loads vectors: a jump of five bytes and a site follow the call. RCX survives.
+    /// </summary>
     public nint LoadX87 { get; }
 
     /// <summary>An unmasked exception would reach the host as a signal: such code is the interpreter's. Preserves flags.</summary>
     private void EmitX87Check(ref Assembler asm)
     {
+        asm.Push(HostRegister.Rcx);
         asm.Store(_a.Spill, HostRegister.Rax);
         asm.FlagsToAx();
         asm.OpMemory(false, 0xB70F, HostRegister.Rcx, _a.Fcw); // MOVZX
@@ -26,6 +29,7 @@ public sealed unsafe partial class Stubs
         nint masked = asm.Jump(Condition.Equal);
         asm.FlagsFromAx();
         asm.Load(HostRegister.Rax, _a.Spill);
+        asm.Pop(HostRegister.Rcx);
         asm.Pop(HostRegister.Scratch);
         asm.Load32(HostRegister.Scratch, HostAddress.At(HostRegister.Scratch, 5));
         asm.Jump(Exit);
@@ -33,6 +37,7 @@ public sealed unsafe partial class Stubs
         asm.FlagsFromAx();
         asm.Load(HostRegister.Rax, _a.Spill);
         EmitLoadX87(ref asm);
+        asm.Pop(HostRegister.Rcx);
         asm.Byte(0xC3);
     }
 
