@@ -55,7 +55,12 @@ public sealed unsafe partial class SoftwareVcpu
     }
 
     /// <summary>Rings 1 and 2 bypass the fast paths, so that those need to tell only user and supervisor.</summary>
-    private void SelectContext() => Mmu.SelectContext(_alignmentCheck || _dataBreakpoints || State->Cpl is 1 or 2);
+    private void SelectContext()
+    {
+        Mmu.SelectContext(_alignmentCheck || _dataBreakpoints || State->Cpl is 1 or 2);
+        if (State->Is64 == 0)
+            Mmu.Keep4GiB();
+    }
 
     /// <summary>AC changed outside ring 3: SMAP may admit user pages from now on, or no longer.</summary>
     internal void AccessControlChanged()

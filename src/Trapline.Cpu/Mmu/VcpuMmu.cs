@@ -88,6 +88,28 @@ public sealed unsafe class VcpuMmu : IDisposable
             OpenedForWriting((nint)hostPage);
         }
         _soft.Fill(_context, write, page, (ulong)hostPage - page);
+        _beyond |= page >> 32 != 0 ? 1u << _context : 0;
+    }
+
+    /// <summary>Contexts whose fast entries may be of pages beyond 4 GiB.</summary>
+    private uint _beyond;
+
+    /// <summary>
+    /// 32-bit code begins in the current context: no page beyond 4 GiB may be in its arrays, so that translated code need not make its sums wrap around.
+    /// Costs nothing where 32-bit and 64-bit code do not alternate in one ring.
+    /// </summary>
+    public void Keep4GiB()
+    {
+        if ((_beyond & 1u << _context) == 0)
+            return;
+        FlushSoft();
+        CloseWindow();
+    }
+
+    private void FlushSoft()
+    {
+        _soft.Flush();
+        _beyond = 0;
     }
 
     /// <summary>Hears of each page, by host address, before stores to it take the fast path; null costs nothing.</summary>
@@ -154,7 +176,7 @@ public sealed unsafe class VcpuMmu : IDisposable
     /// <summary>Rights are judged differently from now on (CR0.WP, PKRU, SMAP…): translations stay, fast entries go.</summary>
     public void RightsChanged()
     {
-        _soft.Flush();
+        FlushSoft();
         CloseWindow();
         _state->CodeEpoch++;
     }
@@ -196,7 +218,7 @@ public sealed unsafe class VcpuMmu : IDisposable
     {
         bool large = _tagged.FlushPage(linear, pcid, global);
         if (large)
-            _soft.Flush();
+            FlushSoft();
         else
             _soft.FlushPage(linear);
         CloseWindow();

@@ -143,7 +143,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         translation.Hoisting = hoisting;
         if ((hoisting & Hoisting.Windows) != 0)
             StackWindows.Run(_block);
-        if ((hoisting & Hoisting.Groups) != 0 && !rules.Code32)
+        if ((hoisting & Hoisting.Groups) != 0)
             SameBaseGroups.Run(_block);
         Assembler asm = _emitter.Emit(_block, code, BlockMode.Context(mode), _options.Count, translation, _code.Begin());
         _code.Commit(asm);

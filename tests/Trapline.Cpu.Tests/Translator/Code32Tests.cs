@@ -256,8 +256,10 @@ public sealed unsafe class Code32Tests
         Flags.Set(guest.State, Rflags.Fixed | 3ul << 12);
         guest.Cpu.Mmu.FlushAll();
         // 64-bit code has been here, and knows the page beyond.
+        guest.SetCode32(false);
         guest.Cpu.Mmu.FillSoft(Beyond, write: true, guest.At(BeyondFrame));
         guest.Cpu.Mmu.FillSoft(Beyond, write: false, guest.At(BeyondFrame));
+        guest.SetCode32();
         setUp?.Invoke(guest);
         return guest.Run();
     }

@@ -7,9 +7,10 @@ using Trapline.X86;
 namespace Trapline.Cpu.Translator.Emit;
 
 /// <summary>
-/// What is different in 32-bit code. Guest registers have zeros in their upper halves there (see <see cref="SoftwareVcpu.ModeChanged"/>), so a register
-/// alone is an address. Any sum may wrap around at 4 GiB: it is made with 32 bits, and the operand is r14 plus the page's addend. What is not the exact
-/// address is never used without a check of all 64 bits, so that no guest reaches host memory by it.
+/// What is different in 32-bit code. Guest registers have zeros in their upper halves there (see <see cref="SoftwareVcpu.ModeChanged"/>). A sum may wrap
+/// around at 4 GiB. Where that is usual (with an index, which may be negative, or a displacement that is an address) it is made with 32 bits, and the
+/// operand is r14 plus the page's addend. Where it is not (a pointer and a small displacement) the sum has 64 bits as in 64-bit code: one that should
+/// have wrapped around hits nothing in the soft TLB (see <see cref="Mmu.VcpuMmu.Keep4GiB"/>), and the interpreter does it.
 /// </summary>
 public sealed unsafe partial class BlockEmitter
 {
@@ -21,7 +22,12 @@ public sealed unsafe partial class BlockEmitter
     private void LeaWord(int register, in HostAddress address) => _asm.OpMemory(!_code32, 0x8D, register, address);
     private void MoveWord(int to, int from) => _asm.OpRegister(!_code32, 0x8B, to, from);
 
-    /// <summary><see cref="Probe"/> in 32-bit code.</summary>
+    /// <summary>A pointer and a small displacement.</summary>
+    private static bool IsPlainSum(in Instruction instruction) =>
+        instruction.MemoryBase != Register.None && instruction.MemoryIndex == Register.None && instruction.SegmentPrefix is not (Register.FS or Register.GS)
+        && Math.Abs((long)(int)instruction.MemoryDisplacement64) <= SameBaseGroups.FarthestField32;
+
+    /// <summary><see cref="Probe"/> of what <see cref="IsPlainSum"/> is not.</summary>
     private HostAddress Probe32(in GuestInstruction i, int size, bool write)
     {
         ref readonly Instruction instruction = ref i.Iced;

@@ -17,7 +17,7 @@ public sealed unsafe partial class BlockEmitter
     private HostAddress Probe(in GuestInstruction i, int size, bool write)
     {
         ref readonly Instruction instruction = ref i.Iced;
-        if (_code32)
+        if (_code32 && !IsPlainSum(instruction))
             return Probe32(i, size, write);
         if (i.GroupMember)
             return new HostAddress(Home(instruction.MemoryBase), HostRegister.Rcx, 0, (int)instruction.MemoryDisplacement64);

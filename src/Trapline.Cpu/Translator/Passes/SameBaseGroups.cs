@@ -17,19 +17,22 @@ public static class SameBaseGroups
     /// <summary>Sums of displacements and sizes stay far from overflow, which would make a range look smaller than it is.</summary>
     private const long FarthestField = 1 << 30;
 
+    /// <summary>In 32-bit code what is beyond may be an address itself, and the register an offset.</summary>
+    public const long FarthestField32 = 1 << 16;
+
     public static void Run(GuestBlock block)
     {
         Span<GuestInstruction> all = block.All;
         for (int n = 0; n < all.Length; n++)
         {
             ref GuestInstruction first = ref all[n];
-            if (first.GroupMember || !IsPlainAccess(first, out Register b))
+            if (first.GroupMember || !IsPlainAccess(first, block.Code32, out Register b))
                 continue;
-            Extend(all, n, b);
+            Extend(all, n, b, block.Code32);
         }
     }
 
-    private static void Extend(Span<GuestInstruction> all, int n, Register b)
+    private static void Extend(Span<GuestInstruction> all, int n, Register b, bool code32)
     {
         ref GuestInstruction first = ref all[n];
         int low = (int)first.Iced.MemoryDisplacement64, high = low + first.Iced.MemorySize.GetSize();
@@ -39,7 +42,7 @@ public static class SameBaseGroups
         for (int m = n + 1; m < all.Length; m++)
         {
             ref GuestInstruction i = ref all[m];
-            if (IsPlainAccess(i, out Register other) && other == b)
+            if (IsPlainAccess(i, code32, out Register other) && other == b)
             {
                 int from = (int)i.Iced.MemoryDisplacement64, to = from + i.Iced.MemorySize.GetSize();
                 if ((i.Facts.WritesRm && !writes) || Math.Max(high, to) - (long)Math.Min(low, from) > MaxSpan)
@@ -63,14 +66,17 @@ public static class SameBaseGroups
     }
 
     /// <summary>A probed operand of base and displacement alone, whose base is in a host register.</summary>
-    private static bool IsPlainAccess(in GuestInstruction i, out Register b)
+    /// <param name="b">The base, as 64-bit code names it.</param>
+    private static bool IsPlainAccess(in GuestInstruction i, bool code32, out Register b)
     {
-        b = i.Iced.MemoryBase;
-        if ((long)i.Iced.MemoryDisplacement64 is < -FarthestField or > FarthestField)
+        Register named = i.Iced.MemoryBase;
+        b = named.GetFullRegister();
+        long distance = code32 ? Math.Abs((long)(int)i.Iced.MemoryDisplacement64) : (long)i.Iced.MemoryDisplacement64;
+        if (code32 ? distance > FarthestField32 : distance is < -FarthestField or > FarthestField)
             return false;
         return i.Treatment == Treatment.Reencode && !i.InWindow && !i.Facts.Aligned && i.Facts.RmOperand >= 0
-            && i.Iced.GetOpKind(i.Facts.RmOperand) == OpKind.Memory && b.IsGPR64() && i.Iced.MemoryIndex == Register.None
-            && i.Iced.SegmentPrefix is not (Register.FS or Register.GS) && HostRegister.Of(b.GetNumber()) != HostRegister.None
+            && i.Iced.GetOpKind(i.Facts.RmOperand) == OpKind.Memory && (code32 ? named.IsGPR32() : named.IsGPR64()) && i.Iced.MemoryIndex == Register.None
+            && i.Iced.SegmentPrefix is not (Register.FS or Register.GS) && HostRegister.Of(named.GetNumber()) != HostRegister.None
             && (i.Facts.VvvvOperand < 0 || !i.Facts.VvvvIsGeneral) && !UsesHighByte(i);
     }
 
@@ -78,7 +84,7 @@ public static class SameBaseGroups
     {
         switch (i.Treatment)
         {
-            case Treatment.Nothing or Treatment.Verbatim or Treatment.LoadConstant or Treatment.ByteSwap or Treatment.ExchangeRax:
+            case Treatment.Nothing or Treatment.Verbatim or Treatment.LoadConstant or Treatment.ByteSwap or Treatment.ExchangeRax or Treatment.StepRegister:
                 return true;
             case Treatment.LoadAddress:
                 return i.Iced.MemoryIndex == Register.None || HostRegister.Of(i.Iced.MemoryIndex.GetNumber()) != HostRegister.None;
