@@ -16,6 +16,6 @@ public sealed unsafe partial class BlockTranslator
     internal string List(GuestBlock block, Translation translation)
     {
         _listing ??= new TranslationListing(_addresses, _stubs, _sites, _low);
-        return _listing.Show(block, translation, (byte*)translation.Entry);
+        return _listing.Show(block, translation);
     }
 }

@@ -4,32 +4,43 @@ using Trapline.Host;
 namespace Trapline.Cpu.Translator.CodeCache;
 
 /// <summary>The code cache's memory: grows until full, then is emptied as a whole (a new generation).</summary>
+/// <remarks>
+/// Code that runs lies in one half and code that seldom does, its exits, in the other: what shares a cache line or a page with running code runs too.
+/// </remarks>
 public sealed unsafe class ExecutableCode : IDisposable
 {
     /// <summary>The longest translation is far shorter than this.</summary>
     private const ulong Reserve = 64 << 10;
     private readonly CodeMapping _mapping;
-    private ulong _used;
+    private readonly ulong _half;
+    private ulong _hot;
+    private ulong _cold;
     private ulong _floor;
 
-    public ExecutableCode(ulong size) => _mapping = CodeMapping.Create(size);
+    public ExecutableCode(ulong size)
+    {
+        _mapping = CodeMapping.Create(size);
+        _half = _mapping.Length / 2;
+    }
 
-    public bool IsFull => _used + Reserve > _mapping.Length;
-    public ulong Used => _used;
+    public bool IsFull => Math.Max(_hot, _cold) + Reserve > _half;
+    public ulong Used => _hot + _cold;
 
     private nint ToExecutable => (nint)_mapping.Executable - (nint)_mapping.Writable;
 
-    public Assembler Begin() => new(_mapping.Writable + _used, ToExecutable);
+    public Assembler BeginHot() => new(_mapping.Writable + _hot, ToExecutable);
+    public Assembler BeginCold() => new(_mapping.Writable + _half + _cold, ToExecutable);
 
     /// <summary>For rewriting what is already there.</summary>
     public Assembler At(nint executable) => new((byte*)(executable - ToExecutable), ToExecutable);
 
-    public void Commit(in Assembler assembler) => _used = (_used + (ulong)assembler.Length + 15) & ~15ul;
+    public void CommitHot(in Assembler assembler) => _hot = (_hot + (ulong)assembler.Length + 15) & ~15ul;
+    public void CommitCold(in Assembler assembler) => _cold += (ulong)assembler.Length;
 
     /// <summary>What has been emitted so far (the common stubs) stays for ever.</summary>
-    public void Keep() => _floor = _used;
+    public void Keep() => _floor = _hot;
 
-    public void Clear() => _used = _floor;
+    public void Clear() => (_hot, _cold) = (_floor, 0);
 
     public void Dispose() => _mapping.Dispose();
 }

@@ -19,10 +19,13 @@ public sealed unsafe class Translation
     public bool Safe { get; init; }
 
     public nint Entry { get; set; }
-    public int CodeBytes { get; set; }
-
-    /// <summary>Host code before the part that lies out of line.</summary>
     public int HotBytes { get; set; }
+
+    /// <summary>The part that lies out of line: its exits.</summary>
+    public nint Cold { get; set; }
+    public int ColdBytes { get; set; }
+
+    public int CodeBytes => HotBytes + ColdBytes;
 
     /// <summary>Ranges of guest bytes (offset in the page, length) that it depends on: its own, and those looked at for flags.</summary>
     public List<(int Start, int Length)> Ranges { get; } = [];

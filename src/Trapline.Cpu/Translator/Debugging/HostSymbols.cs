@@ -1,5 +1,6 @@
 using Iced.Intel;
 using Trapline.Cpu.Mmu;
+using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Cpu.Translator.Emit;
 using Trapline.Cpu.Translator.Runtime;
 
@@ -11,7 +12,7 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
     private readonly Dictionary<ulong, string> _data = [];
     private readonly Dictionary<ulong, string> _code;
     private readonly (ulong Start, ulong End) _tlb;
-    private ulong _entry, _end;
+    private Translation? _translation;
 
     public HostSymbols(Addresses addresses, Stubs stubs, LowLayout low)
     {
@@ -61,8 +62,11 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
         _data[(ulong)low.JumpTargets] = "jump_targets";
     }
 
-    /// <summary>Addresses in this range are shown relative to its start.</summary>
-    public void Within(nint entry, int length) => (_entry, _end) = ((ulong)entry, (ulong)entry + (ulong)length);
+    /// <summary>Addresses in this translation are shown relative to its two parts.</summary>
+    public void Within(Translation translation) => _translation = translation;
+
+    private static string? Part(string name, ulong address, nint start, int length) =>
+        address >= (ulong)start && address < (ulong)start + (ulong)length ? $"{name}+0x{address - (ulong)start:x}" : null;
 
     public bool TryGetSymbol(in Instruction instruction, int operand, int instructionOperand, ulong address, int addressSize, out SymbolResult symbol)
     {
@@ -72,7 +76,7 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
         string? name = instruction.GetOpKind(instructionOperand) switch
         {
             OpKind.Memory => _data.GetValueOrDefault(address) ?? SlotOf(address),
-            OpKind.NearBranch64 when address >= _entry && address < _end => $"+0x{address - _entry:x}",
+            OpKind.NearBranch64 when _translation is { } t => Part("", address, t.Entry, t.HotBytes) ?? Part("out", address, t.Cold, t.ColdBytes) ?? _code.GetValueOrDefault(address),
             _ => _code.GetValueOrDefault(address),
         };
         if (name == null)

@@ -18,8 +18,8 @@ internal sealed unsafe class TranslationListing
     private readonly NasmFormatter _host;
     private readonly StringOutput _text = new();
     private readonly List<(string Guest, string Host)> _rows = [];
-    private nint _entry;
-    private byte* _code;
+    private nint _start;
+    private string _part = "";
     private int _next;
 
     /// <summary>The call of LoadVectors, or LoadX87, is followed by a jump, and that by a site's number.</summary>
@@ -32,14 +32,11 @@ internal sealed unsafe class TranslationListing
         _host = new NasmFormatter(Style(), _symbols);
     }
 
-    /// <param name="code">Where the translation's bytes can be read.</param>
-    public string Show(GuestBlock block, Translation translation, byte* code)
+    public string Show(GuestBlock block, Translation translation)
     {
-        _entry = translation.Entry;
-        _code = code;
-        _next = 0;
+        (_start, _next, _part) = (translation.Entry, 0, "");
         _rows.Clear();
-        _symbols.Within(translation.Entry, translation.CodeBytes);
+        _symbols.Within(translation);
         AddRows(block.Instructions[0].HostOffset, "(on entry)");
         for (int n = 0; n < block.Count; n++)
         {
@@ -50,7 +47,8 @@ internal sealed unsafe class TranslationListing
                 _rows.Add((text, ""));
             AddRows(end, text);
         }
-        AddRows(translation.CodeBytes, "(out of line)");
+        (_start, _next, _part) = (translation.Cold, 0, "out");
+        AddRows(translation.ColdBytes, "(out of line)");
         return Layout(block, translation);
     }
 
@@ -68,11 +66,12 @@ internal sealed unsafe class TranslationListing
     /// <summary>Rows for host code up to an offset; the first is labelled.</summary>
     private void AddRows(int end, string label)
     {
-        ByteArrayCodeReader reader = new(new ReadOnlySpan<byte>(_code, end).ToArray());
+        ReadOnlySpan<byte> code = new((byte*)_start, end);
+        ByteArrayCodeReader reader = new(code.ToArray());
         Iced.Intel.Decoder decoder = Iced.Intel.Decoder.Create(64, reader);
         while (_next < end)
         {
-            int room = new ReadOnlySpan<byte>(_code + _next, end - _next).IndexOfAnyExcept((byte)0xCC);
+            int room = code[_next..].IndexOfAnyExcept((byte)0xCC);
             if (room != 0)
             {
                 room = room < 0 ? end - _next : room;
@@ -80,18 +79,18 @@ internal sealed unsafe class TranslationListing
                 continue;
             }
             reader.Position = _next;
-            decoder.IP = (ulong)_entry + (ulong)_next;
+            decoder.IP = (ulong)_start + (ulong)_next;
             decoder.Decode(out Instruction instruction);
             Add(ref label, Format(_host, instruction), instruction.Length);
             if (_afterLoad || IsCallOf(instruction, _stubs.ExitByCall))
-                Add(ref label, "; " + Describe(_sites[*(int*)(_code + _next)]), sizeof(int));
+                Add(ref label, "; " + Describe(_sites[*(int*)(_start + _next)]), sizeof(int));
             _afterLoad = IsCallOf(instruction, _stubs.LoadVectors) || IsCallOf(instruction, _stubs.LoadX87);
         }
     }
 
     private void Add(ref string label, string text, int bytes)
     {
-        _rows.Add((label, string.Create(CultureInfo.InvariantCulture, $"+{_next:x3}  {text}")));
+        _rows.Add((label, string.Create(CultureInfo.InvariantCulture, $"{_part}+{_next:x3}  {text}")));
         label = "";
         _next += bytes;
     }

@@ -7,7 +7,7 @@ namespace Trapline.Cpu.Translator.Emit;
 
 /// <summary>
 /// Emits one block: walks its instructions, gives each to the part that knows it (memory, re-encoding, stack, branches), then lays the cold paths
-/// after the hot ones.
+/// elsewhere.
 /// </summary>
 /// <remarks>
 /// At every instruction boundary all guest registers are in their homes and the guest's live flags in the host's, so that execution can leave
@@ -30,9 +30,10 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
     /// <param name="code">The block's first byte.</param>
     /// <param name="context">Soft-TLB context of the block's mode.</param>
     /// <param name="count">Count instructions.</param>
-    public Assembler Emit(GuestBlock block, byte* code, int context, bool count, Translation translation, Assembler asm)
+    /// <param name="into">Where to.</param>
+    public void Emit(GuestBlock block, byte* code, int context, bool count, Translation translation, ExecutableCode into)
     {
-        _asm = asm;
+        _asm = into.BeginHot();
         _block = block;
         _code = code;
         _context = context;
@@ -64,11 +65,14 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
         if (open)
             EmitFallThrough();
         translation.HotBytes = _asm.Length;
+        into.CommitHot(_asm);
+        _asm = into.BeginCold();
+        translation.Cold = _asm.Here;
         foreach (ColdPath path in _cold)
             EmitCold(path);
+        translation.ColdBytes = _asm.Length;
+        into.CommitCold(_asm);
         translation.EndSite = sites.Count;
-        translation.CodeBytes = _asm.Length;
-        return _asm;
     }
 
     /// <summary>False: control does not reach the next instruction.</summary>

@@ -16,7 +16,7 @@ public sealed unsafe partial class Stubs
     public Stubs(ExecutableCode code, Addresses addresses)
     {
         _a = addresses;
-        Assembler asm = code.Begin();
+        Assembler asm = code.BeginHot();
         EnterWithVectors = asm.Here;
         EmitSaveHost(ref asm);
         EmitLoadVectors(ref asm);
@@ -61,7 +61,7 @@ public sealed unsafe partial class Stubs
         asm.PatchHere(toDispatch);
         Dispatch = asm.Here;
         EmitDispatch(ref asm);
-        code.Commit(asm);
+        code.CommitHot(asm);
         code.Keep();
     }
 
