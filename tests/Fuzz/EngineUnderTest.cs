@@ -16,6 +16,9 @@ public sealed unsafe class EngineUnderTest : IDisposable
     private readonly GuestMemory _memory = GuestMemory.Flat(8 << 20);
     private readonly SoftwareVcpu _cpu;
 
+    /// <summary>For every engine made from now on.</summary>
+    public static TranslatorOptions Options { get; set; } = new();
+
     private readonly bool _translate;
     private int _variant;
 
@@ -24,8 +27,8 @@ public sealed unsafe class EngineUnderTest : IDisposable
     public EngineUnderTest(bool translate = false, bool lockstep = false)
     {
         _cpu = new SoftwareVcpu(0, _memory, CpuModel.Max, new NoMachine(), new NoMachine());
-        _translate = translate && _cpu.EnableTranslator(new TranslatorOptions());
-        if (lockstep && !_cpu.EnableLockstep(new TranslatorOptions()))
+        _translate = translate && _cpu.EnableTranslator(Options);
+        if (lockstep && !_cpu.EnableLockstep(Options))
             throw new InvalidOperationException(SoftwareVcpu.TranslatorObstacle);
         // PML4 at 0x1000, PDPT 0x2000, PD 0x3000, PTs 0x4000 (data) and 0x5000 (code).
         Entry(0x1000, 0x2000 | 7);

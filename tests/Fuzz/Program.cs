@@ -1,15 +1,16 @@
 using System.Globalization;
 using Trapline.Fuzz;
 
-// ./dev fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,…] [--survey] [--bits 32|64] [--translator] [--translator-stress]
+// ./dev fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,…] [--survey] [--bits 32|64] [--translator] [--translator-stress] [--without-pext]
 if (args.Length == 0 || args[0] != "cpu")
 {
-    Console.Error.WriteLine("usage: fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,...] [--survey] [--bits 32|64] [--translator] [--translator-stress]");
+    Console.Error.WriteLine("usage: fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,...] [--survey] [--bits 32|64] [--translator] [--translator-stress] [--without-pext]");
     Console.Error.WriteLine("  runs random instructions on the host CPU and on the interpreter and compares all state");
     Console.Error.WriteLine("  --case     run again the one case of a seed that a failure named");
     Console.Error.WriteLine("  --bits     32-bit code alone, or 64-bit code; else one case in four is 32-bit");
     Console.Error.WriteLine("  --translator  one instruction at a time by translation instead of the interpreter");
     Console.Error.WriteLine("  --translator-stress  random programs by interpreter and translator, without the host: all state compared, forced slow paths");
+    Console.Error.WriteLine("  --without-pext  let the translator emit what it does for hosts whose PEXT is slow");
     Console.Error.WriteLine("  --survey   go on after divergences and count them by mnemonic");
     return 2;
 }
@@ -38,6 +39,7 @@ for (int i = 1; i < args.Length; i++)
         "--survey" => survey = true,
         "--translator" => translate = true,
         "--translator-stress" => stress = true,
+        "--without-pext" => !(EngineUnderTest.Options = EngineUnderTest.Options with { Extract = false }).Extract,
         _ => false,
     };
     if (!ok)
@@ -45,7 +47,7 @@ for (int i = 1; i < args.Length; i++)
         Console.Error.WriteLine($"fuzz: cannot use '{args[i]} {value}': see 'fuzz' without arguments");
         return 2;
     }
-    if (args[i] is not ("--survey" or "--translator" or "--translator-stress"))
+    if (args[i] is not ("--survey" or "--translator" or "--translator-stress" or "--without-pext"))
         i++;
 }
 if (replayed >= 0)

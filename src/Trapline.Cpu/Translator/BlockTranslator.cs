@@ -65,7 +65,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         _addresses = new Addresses(low);
         _code = new ExecutableCode(options.CodeCacheSize);
         _stubs = new Stubs(_code, _addresses);
-        _emitter = new BlockEmitter(_addresses, _stubs, _sites) { LiveAt = LiveAt };
+        _emitter = new BlockEmitter(_addresses, _stubs, _sites) { LiveAt = LiveAt, Extract = options.Extract };
         _low.Frame->HostMxcsr = 0x1F80;
         _low.Frame->X87Segment = TranslationFrame.NoSegment;
         Flush();

@@ -1,3 +1,5 @@
+using Trapline.Cpu.Translator.Frontend;
+
 namespace Trapline.Cpu.Translator;
 
 /// <summary>How the translator works.</summary>
@@ -8,4 +10,7 @@ public sealed record TranslatorOptions(ulong CodeCacheSize = 64 << 20, bool Coun
 {
     /// <summary>A block is translated when it has been interpreted this often.</summary>
     public const int WarmAfter = 24;
+
+    /// <summary>Compare without touching flags by PEXT, which some hosts are slow at.</summary>
+    public bool Extract { get; init; } = HostFeatures.FastExtract;
 }

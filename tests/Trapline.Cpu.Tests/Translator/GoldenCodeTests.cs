@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.RegularExpressions;
 using Iced.Intel;
 using Trapline.Cpu.Mmu;
+using Trapline.Cpu.Translator;
 using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Cpu.Translator.Debugging;
 using Trapline.Cpu.Translator.Emit;
@@ -154,7 +155,7 @@ public sealed partial class GoldenCodeTests
     public void Emitted_code_is_as_it_was(string block, bool supervisor, bool safe)
     {
         byte[] code = TranslatedGuest.Assemble(Blocks[block], At);
-        string emitted = Stable(TranslationPreview.Show(code, At, supervisor, safe, CpuModel.Max));
+        string emitted = Stable(TranslationPreview.Show(code, At, supervisor, safe, CpuModel.Max, new TranslatorOptions(1 << 20) { Extract = true }));
         Compare(block + (safe ? ".safe" : ""), emitted);
     }
 
@@ -166,7 +167,7 @@ public sealed partial class GoldenCodeTests
         Addresses addresses = new(low);
         using ExecutableCode code = new(1 << 20);
         Stubs stubs = new(code, addresses);
-        Trapline.Cpu.Translator.Emit.Assembler asm = code.Begin();
+        Trapline.Cpu.Translator.Emit.Assembler asm = code.BeginHot();
         nint start = asm.Here, cold = start + 0x80, target = start + 0xC0;
         BlockEmitter.WriteFarJump(ref asm, addresses, linkId: 5, cold, target);
         Assert.Equal(BlockEmitter.FarJumpSize, asm.Length);

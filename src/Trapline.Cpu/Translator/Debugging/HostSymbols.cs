@@ -1,6 +1,5 @@
 using Iced.Intel;
 using Trapline.Cpu.Mmu;
-using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Cpu.Translator.Emit;
 using Trapline.Cpu.Translator.Runtime;
 
@@ -12,7 +11,8 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
     private readonly Dictionary<ulong, string> _data = [];
     private readonly Dictionary<ulong, string> _code;
     private readonly (ulong Start, ulong End) _tlb;
-    private Translation? _translation;
+    private nint _hot, _cold;
+    private int _hotBytes, _coldBytes;
 
     public HostSymbols(Addresses addresses, Stubs stubs, LowLayout low)
     {
@@ -63,7 +63,7 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
     }
 
     /// <summary>Addresses in this translation are shown relative to its two parts.</summary>
-    public void Within(Translation translation) => _translation = translation;
+    public void Within(nint hot, int hotBytes, nint cold = 0, int coldBytes = 0) => (_hot, _hotBytes, _cold, _coldBytes) = (hot, hotBytes, cold, coldBytes);
 
     private static string? Part(string name, ulong address, nint start, int length) =>
         address >= (ulong)start && address < (ulong)start + (ulong)length ? $"{name}+0x{address - (ulong)start:x}" : null;
@@ -76,7 +76,7 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
         string? name = instruction.GetOpKind(instructionOperand) switch
         {
             OpKind.Memory => _data.GetValueOrDefault(address) ?? SlotOf(address),
-            OpKind.NearBranch64 when _translation is { } t => Part("", address, t.Entry, t.HotBytes) ?? Part("out", address, t.Cold, t.ColdBytes) ?? _code.GetValueOrDefault(address),
+            OpKind.NearBranch64 => Part("", address, _hot, _hotBytes) ?? Part("out", address, _cold, _coldBytes) ?? _code.GetValueOrDefault(address),
             _ => _code.GetValueOrDefault(address),
         };
         if (name == null)

@@ -36,7 +36,7 @@ internal sealed unsafe class TranslationListing
     {
         (_start, _next, _part) = (translation.Entry, 0, "");
         _rows.Clear();
-        _symbols.Within(translation);
+        _symbols.Within(translation.Entry, translation.HotBytes, translation.Cold, translation.ColdBytes);
         AddRows(block.Instructions[0].HostOffset, "(on entry)");
         for (int n = 0; n < block.Count; n++)
         {

@@ -22,13 +22,15 @@ public static unsafe class TranslationPreview
     /// <param name="supervisor">As ring 0, else ring 3.</param>
     /// <param name="safe">Without hoisted checks.</param>
     /// <param name="code32">32-bit code, all of whose segments are flat; else 64-bit code.</param>
-    public static string Show(ReadOnlySpan<byte> code, ulong address, bool supervisor, bool safe, CpuModel model, bool code32 = false)
+    /// <param name="model">The guest's processor.</param>
+    /// <param name="options">As this host would do it, if left out.</param>
+    public static string Show(ReadOnlySpan<byte> code, ulong address, bool supervisor, bool safe, CpuModel model, bool code32 = false, TranslatorOptions? options = null)
     {
         uint size = code32 ? BlockMode.Code32 | BlockMode.WideFs | BlockMode.WideGs : BlockMode.Code64;
         using LowLayout low = new();
         using GuestMemory memory = GuestMemory.Flat(PageSize);
         using VcpuMmu mmu = new(low.State, memory, model, low.Tlb, low.Frame);
-        using BlockTranslator translator = new(low, memory, mmu, model, new TranslatorOptions(1 << 20));
+        using BlockTranslator translator = new(low, memory, mmu, model, options ?? new TranslatorOptions(1 << 20));
         new Span<byte>(memory.BackingBase, PageSize).Fill(0xCC);
         code.CopyTo(new Span<byte>(memory.BackingBase + (address & (PageSize - 1)), code.Length));
         Collector collector = new(translator);

@@ -200,6 +200,16 @@ public unsafe struct Assembler(byte* writable, nint toExecutable)
         Byte(0xC0 | (to & 7) << 3 | (mask & 7));
     }
 
+    /// <summary>PEXT r64, r64, r64 (BMI2): the bits that a mask selects, side by side; leaves flags alone.</summary>
+    public void ExtractBits(int to, int from, int mask)
+    {
+        Byte(0xC4);
+        Byte((to > 7 ? 0 : 0x80) | 0x40 | (mask > 7 ? 0 : 0x20) | 2);
+        Byte(0x80 | (~from & 15) << 3 | 2);
+        Byte(0xF5);
+        Byte(0xC0 | (to & 7) << 3 | (mask & 7));
+    }
+
     public void Push(int register)
     {
         Rex(false, 0, 0, register, force: false);

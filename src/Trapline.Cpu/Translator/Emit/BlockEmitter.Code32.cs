@@ -32,23 +32,16 @@ public sealed unsafe partial class BlockEmitter
     {
         ref readonly Instruction instruction = ref i.Iced;
         nint resume = _asm.Here;
-        bool save = !i.FlagsDeadBefore;
+        bool live = !i.FlagsDeadBefore;
         if (ModeRules.IsConstant(instruction))
             return ProbeConstant(i, instruction.MemoryDisplacement64, size, write, resume);
         bool segment = instruction.SegmentPrefix is Register.FS or Register.GS;
         EffectiveAddress32(instruction);
-        SaveFlags(save);
         if (segment)
-            EmitSegment32(i, size, save);
+            EmitSegment32(i, size, live);
         if (i.Facts.Aligned)
-            CheckAlignment(i, size, save);
-        int tags = addresses.TlbTags(_context, write);
-        EmitProbe(i.Rip, size, write, tags, save, resume);
-        if (segment)
-            _asm.AluMemory(Alu.Add, HostRegister.Scratch, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, tags));
-        LoadAddend(tags);
-        RestoreFlags(save);
-        if (segment)
+            CheckAlignment(i, size, live);
+        if (ProbeScratch(i.Rip, size, write, live, resume, keep: segment))
             return new HostAddress(HostRegister.Scratch, HostRegister.Rcx, 0, 0);
         if (IsRegisterAlone(instruction))
             return new HostAddress(Home(instruction.MemoryBase), HostRegister.Rcx, 0, 0);
@@ -71,17 +64,19 @@ public sealed unsafe partial class BlockEmitter
             _asm.Lea32(HostRegister.Scratch, new HostAddress(baseHome, indexHome, Scale(instruction), displacement));
     }
 
-    /// <summary>From the offset in FS or GS, which ends at 4 GiB, to the linear address, which wraps there. Clobbers flags.</summary>
-    private void EmitSegment32(in GuestInstruction i, int size, bool saved)
+    /// <summary>From the offset in FS or GS, which ends at 4 GiB, to the linear address, which wraps there.</summary>
+    private void EmitSegment32(in GuestInstruction i, int size, bool live)
     {
+        SaveFlags(live);
         ref readonly Instruction instruction = ref i.Iced;
         if (size > 1 && (instruction.MemoryBase != Register.None || instruction.MemoryIndex != Register.None))
         {
             _asm.AluImmediate(Alu.Cmp, HostRegister.Scratch, -size, wide: false);
-            AddExit(Condition.Above, AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip }), saved);
+            AddExit(Condition.Above, AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip }), live);
         }
         int segment = instruction.SegmentPrefix == Register.FS ? SegmentIndex.Fs : SegmentIndex.Gs;
         _asm.AluMemory(Alu.Add, HostRegister.Scratch, addresses.SegmentBase(segment), wide: false);
+        RestoreFlags(live);
     }
 
     /// <summary>The operand of the probed stack slot; r14 is free again.</summary>

@@ -22,29 +22,17 @@ public sealed unsafe partial class BlockEmitter
         if (i.GroupMember)
             return new HostAddress(Home(instruction.MemoryBase), HostRegister.Rcx, 0, (int)instruction.MemoryDisplacement64);
         nint resume = _asm.Here;
-        bool save = !i.FlagsDeadBefore;
-        bool aligned = i.Facts.Aligned;
+        bool live = !i.FlagsDeadBefore;
         if (i.GroupBegins)
             return ProbeGroup(i, write, resume);
         if (ModeRules.IsConstant(instruction))
             return ProbeConstant(i, instruction.MemoryDisplacement64, size, write, resume);
-        bool segment = instruction.SegmentPrefix is Register.FS or Register.GS;
-        bool exact = EffectiveAddress(instruction, segment);
-        SaveFlags(save);
-        if (aligned)
-            CheckAlignment(i, size, save);
-        int tags = addresses.TlbTags(_context, write);
-        EmitProbe(i.Rip, size, write, tags, save, resume);
-        if (!exact)
-        {
-            // The address took registers that a plain operand cannot name: keep it whole.
-            _asm.AluMemory(Alu.Add, HostRegister.Scratch, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, tags));
-            LoadAddend(tags);
-            RestoreFlags(save);
+        bool exact = EffectiveAddress(instruction, instruction.SegmentPrefix is Register.FS or Register.GS);
+        if (i.Facts.Aligned)
+            CheckAlignment(i, size, live);
+        // If the address took registers that a plain operand cannot name, it must stay whole.
+        if (ProbeScratch(i.Rip, size, write, live, resume, keep: !exact))
             return new HostAddress(HostRegister.Scratch, HostRegister.Rcx, 0, 0);
-        }
-        LoadAddend(tags);
-        RestoreFlags(save);
         int displacement = (int)instruction.MemoryDisplacement64;
         int baseRegister = Home(instruction.MemoryBase), index = Home(instruction.MemoryIndex), scale = Scale(instruction);
         if (index == HostRegister.None)
@@ -58,25 +46,30 @@ public sealed unsafe partial class BlockEmitter
     /// <summary>One probe for all accesses of a group: RCX stays its addend until the group ends.</summary>
     private HostAddress ProbeGroup(in GuestInstruction i, bool write, nint resume)
     {
-        bool save = !i.FlagsDeadBefore;
-        int tags = addresses.TlbTags(_context, write), home = Home(i.Iced.MemoryBase);
+        int home = Home(i.Iced.MemoryBase);
         _asm.Lea(HostRegister.Scratch, HostAddress.At(home, i.GroupLow));
-        SaveFlags(save);
-        EmitProbe(i.Rip, i.GroupHigh - i.GroupLow, write, tags, save, resume, group: true);
-        LoadAddend(tags);
-        RestoreFlags(save);
+        ProbeScratch(i.Rip, i.GroupHigh - i.GroupLow, write, !i.FlagsDeadBefore, resume, keep: false, group: true);
         return new HostAddress(home, HostRegister.Rcx, 0, (int)i.Iced.MemoryDisplacement64);
     }
 
-    /// <summary>Probes the address in r14. Clobbers flags.</summary>
-    private void EmitProbe(ulong rip, int size, bool write, int tags, bool saved, nint resume, bool group = false)
+    /// <summary>Probes the address in r14: RCX becomes the addend, flags stay as they are if live.</summary>
+    /// <param name="keep">r14 must still be the address afterwards.</param>
+    /// <returns>Whether r14 is still the address.</returns>
+    private bool ProbeScratch(ulong rip, int size, bool write, bool live, nint resume, bool keep, bool group = false)
     {
+        int tags = addresses.TlbTags(_context, write);
+        HostAddress tag = new(HostRegister.None, HostRegister.Rcx, 3, tags);
+        SaveFlags(live);
         _asm.RotateRight32(HostRegister.Rcx, HostRegister.Scratch, 12);
         _asm.AluImmediate(Alu.And, HostRegister.Rcx, (int)SoftTlb.IndexMask, wide: false);
-        _asm.AluMemory(Alu.Sub, HostRegister.Scratch, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, tags));
+        _asm.AluMemory(Alu.Sub, HostRegister.Scratch, tag);
         _asm.AluImmediate(Alu.Cmp, HostRegister.Scratch, 4096 - size);
-        nint from = _asm.Jump(Condition.Above);
-        AddMiss(rip, size, write, tags, saved, resume, from, group);
+        AddMiss(rip, size, write, tags, live, resume, _asm.Jump(Condition.Above), group);
+        if (keep)
+            _asm.AluMemory(Alu.Add, HostRegister.Scratch, tag);
+        LoadAddend(tags);
+        RestoreFlags(live);
+        return keep;
     }
 
     private void LoadAddend(int tags) =>
@@ -92,25 +85,27 @@ public sealed unsafe partial class BlockEmitter
     {
         int slot = (int)(address >> 12 & SoftTlb.IndexMask) * 8;
         int tags = addresses.TlbTags(_context, write);
-        bool save = !i.FlagsDeadBefore;
+        HostAddress tag = new(HostRegister.None, HostRegister.None, 0, tags + slot);
         _asm.Constant(HostRegister.Scratch, address & ~0xFFFul);
-        SaveFlags(save);
-        _asm.AluMemory(Alu.Cmp, HostRegister.Scratch, new HostAddress(HostRegister.None, HostRegister.None, 0, tags + slot));
-        nint from = _asm.Jump(Condition.NotEqual);
-        AddMiss(i.Rip, size, write, 0, save, resume, from);
-        RestoreFlags(save);
-        _asm.Load(HostRegister.Rcx, new HostAddress(HostRegister.None, HostRegister.None, 0, tags + SoftTlb.Entries * 8 + slot));
+        bool live = !i.FlagsDeadBefore;
+        SaveFlags(live);
+        _asm.AluMemory(Alu.Cmp, HostRegister.Scratch, tag);
+        AddMiss(i.Rip, size, write, 0, live, resume, _asm.Jump(Condition.NotEqual));
+        RestoreFlags(live);
+        _asm.Load(HostRegister.Rcx, tag with { Disp = tag.Disp + SoftTlb.Entries * 8 });
         return new HostAddress(HostRegister.Scratch, HostRegister.Rcx, 0, (int)(address & 0xFFF));
     }
 
     /// <summary>A misaligned operand of an instruction that demands alignment is #GP: the interpreter raises it.</summary>
-    private void CheckAlignment(in GuestInstruction i, int size, bool saved)
+    private void CheckAlignment(in GuestInstruction i, int size, bool live)
     {
+        SaveFlags(live);
         _asm.OpRegister(false, 0xF7, 0, HostRegister.Scratch);
         _asm.Int32(size - 1);
         nint from = _asm.Jump(Condition.NotEqual);
         int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip });
-        _cold.Add(new ColdPath { Kind = ColdKind.Exit, From = from, Saved = saved, Site = site });
+        _cold.Add(new ColdPath { Kind = ColdKind.Exit, From = from, Saved = live, Site = site });
+        RestoreFlags(live);
     }
 
     /// <summary>Effective (linear) address into r14, flags untouched. True if the operand's base and index are host registers.</summary>
@@ -165,11 +160,8 @@ public sealed unsafe partial class BlockEmitter
         int displacement = (int)i.Iced.MemoryDisplacement64;
         if (i.Facts.Aligned)
         {
-            bool save = !i.FlagsDeadBefore;
             _asm.Lea(HostRegister.Scratch, HostAddress.At(HostRegister.GuestRsp, displacement));
-            SaveFlags(save);
-            CheckAlignment(i, size, save);
-            RestoreFlags(save);
+            CheckAlignment(i, size, !i.FlagsDeadBefore);
         }
         return new HostAddress(HostRegister.GuestRsp, HostRegister.Window, 0, displacement);
     }
@@ -184,11 +176,12 @@ public sealed unsafe partial class BlockEmitter
     private void EmitWindowCheck(in GuestInstruction i)
     {
         nint resume = _asm.Here;
+        int span = i.WindowHigh - i.WindowLow;
         bool save = !i.FlagsDeadBefore;
         _asm.Lea(HostRegister.Scratch, HostAddress.At(HostRegister.GuestRsp, i.WindowLow));
         SaveFlags(save);
         _asm.AluMemory(Alu.Sub, HostRegister.Scratch, addresses.WindowPage);
-        _asm.AluImmediate(Alu.Cmp, HostRegister.Scratch, 4096 - (i.WindowHigh - i.WindowLow));
+        _asm.AluImmediate(Alu.Cmp, HostRegister.Scratch, 4096 - span);
         nint from = _asm.Jump(Condition.Above);
         RestoreFlags(save);
         int site = AddSite(new ExitSite
@@ -196,9 +189,9 @@ public sealed unsafe partial class BlockEmitter
             Kind = ExitKind.Window,
             Rip = i.Rip,
             Resume = resume,
-            Span = i.WindowHigh - i.WindowLow,
+            Span = span,
             Size = (byte)(i.WindowWrites ? 1 : 0),
         });
-        _cold.Add(new ColdPath { Kind = ColdKind.WindowMiss, From = from, Saved = save, Site = site, Low = i.WindowLow, Span = i.WindowHigh - i.WindowLow, Back = _asm.Here });
+        _cold.Add(new ColdPath { Kind = ColdKind.WindowMiss, From = from, Saved = save, Site = site, Low = i.WindowLow, Span = span, Back = _asm.Here });
     }
 }

@@ -16,13 +16,8 @@ public sealed unsafe partial class BlockEmitter
         if (i.InWindow)
             return new HostAddress(Rsp, HostRegister.Window, 0, at);
         nint resume = _asm.Here;
-        bool save = !i.FlagsDeadBefore;
-        int tags = addresses.TlbTags(_context, write);
         LeaWord(HostRegister.Scratch, HostAddress.At(Rsp, at));
-        SaveFlags(save);
-        EmitProbe(i.Rip, Word, write, tags, save, resume);
-        LoadAddend(tags);
-        RestoreFlags(save);
+        ProbeScratch(i.Rip, Word, write, !i.FlagsDeadBefore, resume, keep: false);
         if (_code32)
             return StackSlot32(at);
         return new HostAddress(Rsp, HostRegister.Rcx, 0, at);
@@ -74,13 +69,8 @@ public sealed unsafe partial class BlockEmitter
     private void EmitLeave(in GuestInstruction i)
     {
         nint resume = _asm.Here;
-        bool save = !i.FlagsDeadBefore;
-        int tags = addresses.TlbTags(_context, write: false);
         _asm.Move(HostRegister.Scratch, HostRegister.Rbp);
-        SaveFlags(save);
-        EmitProbe(i.Rip, Word, write: false, tags, save, resume);
-        LoadAddend(tags);
-        RestoreFlags(save);
+        ProbeScratch(i.Rip, Word, write: false, !i.FlagsDeadBefore, resume, keep: false);
         LeaWord(Rsp, HostAddress.At(HostRegister.Rbp, Word));
         LoadWord(HostRegister.Rbp, new HostAddress(HostRegister.Rbp, HostRegister.Rcx, 0, 0));
     }

@@ -27,6 +27,9 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
     /// <summary>Flags live at a guest address in this page; set by the translator.</summary>
     public required Func<ulong, RflagsBits> LiveAt { get; init; }
 
+    /// <summary><see cref="TranslatorOptions.Extract"/>.</summary>
+    public required bool Extract { get; init; }
+
     /// <param name="code">The block's first byte.</param>
     /// <param name="context">Soft-TLB context of the block's mode.</param>
     /// <param name="count">Count instructions.</param>

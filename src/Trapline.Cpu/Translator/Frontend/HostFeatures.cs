@@ -9,6 +9,20 @@ public static class HostFeatures
     /// <summary>What emitted code itself needs: RORX.</summary>
     public static bool Translate => OperatingSystem.IsLinux() && Bmi2.X64.IsSupported && Avx.IsSupported;
 
+    /// <summary>PEXT takes a few cycles, not hundreds: all but AMD's processors before family 19h (their optimization guides).</summary>
+    public static bool FastExtract { get; } = Bmi2.X64.IsSupported && !(IsAmd && Family < 0x19);
+
+    private static bool IsAmd => X86Base.CpuId(0, 0).Ebx == 0x68747541; // "Auth"
+
+    private static int Family
+    {
+        get
+        {
+            int eax = X86Base.CpuId(1, 0).Eax, family = eax >> 8 & 15;
+            return family == 15 ? family + (eax >> 20 & 0xFF) : family;
+        }
+    }
+
     public static bool Run(in Instruction instruction)
     {
         foreach (CpuidFeature feature in instruction.CpuidFeatures)
