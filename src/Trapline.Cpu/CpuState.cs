@@ -47,6 +47,11 @@ public unsafe struct CpuState
     /// <summary>Non-zero: leave the block chain and look at <see cref="Attention"/>'s bits. Set from any thread.</summary>
     public int Attention;
 
+    /// <summary>
+    /// 0 whenever <see cref="Attention"/> is not: for emitted code, which can test for zero without touching flags. Set on the way into translated code.
+    /// </summary>
+    public int Calm;
+
     /// <summary>Non-zero: an interrupt was seen waiting while IF, or a shadow, held it off: whoever opens the gate must ask for attention.</summary>
     public int HeldInterrupt;
 

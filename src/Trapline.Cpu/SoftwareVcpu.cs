@@ -106,7 +106,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
     public bool HasWork => (Volatile.Read(ref State->Attention) & ~AttentionStep) != 0;
 
     /// <summary>Makes the loop look at traps and shadows before the next instruction.</summary>
-    internal void RequestStep() => State->Attention |= AttentionStep;
+    internal void RequestStep() => Request(AttentionStep);
 
     /// <summary>IF, TPR or a shadow changed so that a held-off interrupt may be deliverable now. The handler must end its block.</summary>
     internal void InterruptsMayBeDeliverable()
@@ -597,7 +597,11 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
             _memory.ClearMark(page, PageMarks.Code);
     }
 
-    private void Request(int bit) => Interlocked.Or(ref State->Attention, bit);
+    private void Request(int bit)
+    {
+        Interlocked.Or(ref State->Attention, bit);
+        Volatile.Write(ref State->Calm, 0);
+    }
 
     public void Dispose()
     {

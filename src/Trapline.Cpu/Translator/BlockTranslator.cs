@@ -64,8 +64,8 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         _options = options;
         _addresses = new Addresses(low);
         _code = new ExecutableCode(options.CodeCacheSize);
-        _stubs = new Stubs(_code, _addresses);
-        _emitter = new BlockEmitter(_addresses, _stubs, _sites) { LiveAt = LiveAt, Extract = options.Extract };
+        _stubs = new Stubs(_code, _addresses, options.Extract);
+        _emitter = new BlockEmitter(_addresses, _stubs, _sites) { LiveAt = LiveAt };
         _low.Frame->HostMxcsr = 0x1F80;
         _low.Frame->X87Segment = TranslationFrame.NoSegment;
         Flush();
@@ -96,6 +96,15 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     /// <summary>Runs from a host address until something needs managed code. Returns the exit site's number.</summary>
     public uint Enter(nint entry, bool vectors)
     {
+        CpuState* s = _low.State;
+        if (s->Calm == 0 && Volatile.Read(ref s->Attention) == 0)
+        {
+            // A request that comes in between is either seen here or clears the flag again itself.
+            Volatile.Write(ref s->Calm, 1);
+            Interlocked.MemoryBarrier();
+            if (Volatile.Read(ref s->Attention) != 0)
+                s->Calm = 0;
+        }
         _low.Frame->Entry = entry;
         nint way = vectors ? _stubs.EnterWithVectors : _stubs.Enter;
         return _options.Time ? EnterTimed(way) : ((delegate* unmanaged<uint>)way)();
@@ -259,7 +268,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
                 if (site.Form == LinkForm.FarJump)
                     BlockEmitter.WriteFarJump(ref asm, _addresses, id, site.Cold, to.Entry);
                 else
-                    BlockEmitter.WriteFarCall(ref asm, _addresses, id, site.Cold, _addresses.ShadowLimit(_context), to.Entry);
+                    BlockEmitter.WriteFarCall(ref asm, _addresses, id, site.Island, to.Entry);
                 NoteLinked(id, target);
                 break;
         }
@@ -277,7 +286,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         if (site.Form == LinkForm.FarJump)
             BlockEmitter.WriteCachedJump(ref asm, target->Rip, _stubs.Dispatch);
         else
-            BlockEmitter.WriteCachedCall(ref asm, target->Rip, site.Cold, _addresses.ShadowLimit(_context), _stubs.Dispatch);
+            BlockEmitter.WriteCachedCall(ref asm, target->Rip, site.Island, _stubs.Dispatch);
     }
 
     /// <summary>In rings below 3, links must outlive switches of address space where there are global pages: only those do.</summary>
@@ -491,7 +500,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
                 f->ShadowRsp = _shadowRsp[context];
             }
             uint id = _scopes.IdOf(_low.State->Mode, _mmu.Tag, _mmu.HasGlobalPages);
-            f->LinkId = id;
+            SetScope(id);
             f->CodeKey = id;
             ulong tag = _mmu.Tag;
             if (tag != _tag)
@@ -511,6 +520,14 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
             ResetShadow(_context);
         if (f->WindowPage == TranslationFrame.NoPage)
             OpenWindow(_low.State->Is64 != 0 ? _low.State->Gpr[4] - 8 : (uint)_low.State->Gpr[4] - 4u);
+    }
+
+    private void SetScope(uint id)
+    {
+        TranslationFrame* f = _low.Frame;
+        _low.ScopeIsCurrent[f->LinkId] = 0;
+        f->LinkId = id;
+        _low.ScopeIsCurrent[id] = id == LinkScopes.NoLinks ? (byte)0 : (byte)1;
     }
 
     /// <summary>Sets the stack window from the soft TLB, if that knows the page as writable.</summary>

@@ -166,12 +166,12 @@ public sealed partial class GoldenCodeTests
         using LowLayout low = new();
         Addresses addresses = new(low);
         using ExecutableCode code = new(1 << 20);
-        Stubs stubs = new(code, addresses);
+        Stubs stubs = new(code, addresses, extract: true);
         Trapline.Cpu.Translator.Emit.Assembler asm = code.BeginHot();
         nint start = asm.Here, cold = start + 0x80, target = start + 0xC0;
         BlockEmitter.WriteFarJump(ref asm, addresses, linkId: 5, cold, target);
         Assert.Equal(BlockEmitter.FarJumpSize, asm.Length);
-        BlockEmitter.WriteFarCall(ref asm, addresses, linkId: 5, cold, addresses.ShadowLimit(SoftTlb.User), target);
+        BlockEmitter.WriteFarCall(ref asm, addresses, linkId: 5, start + 0x60, target);
         Assert.Equal(BlockEmitter.FarJumpSize + BlockEmitter.FarCallSize, asm.Length);
         HostSymbols symbols = new(addresses, stubs, low);
         symbols.Within(start, 0x100);

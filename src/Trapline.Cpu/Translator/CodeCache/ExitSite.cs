@@ -55,6 +55,9 @@ public struct ExitSite
     public nint Patch;
     public nint Cold;
 
+    /// <summary>For a far call: a jump to <see cref="Cold"/> near enough for JRCXZ.</summary>
+    public nint Island;
+
     /// <summary>For attention: the instruction has not begun.</summary>
     public bool Before;
 

@@ -16,6 +16,9 @@ public sealed class LinkScopes
     /// <summary>Numbers differ by less than 65,535, which the jump cache's keys rely on.</summary>
     private const uint Last = 0xFFFE;
 
+    /// <summary>How many there can be.</summary>
+    public const int Numbers = 0x10000;
+
     /// <summary>When the numbers are used up: under it nothing is linked, until the code cache is emptied.</summary>
     public const uint NoLinks = Last;
     private readonly Dictionary<(uint Mode, ulong Tag), uint> _ids = [];

@@ -24,13 +24,14 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
             [(ulong)stubs.Bottom] = "return_stack_bottom",
             [(ulong)stubs.Mismatch] = "wrong_return",
             [(ulong)stubs.Dispatch] = "dispatch",
+            [(ulong)stubs.Miss] = "unknown_target",
         };
         (HostAddress Address, string Name)[] data =
         [
             (addresses.ShadowRsp, "return_stack"), (addresses.ShadowTop, "return_stack_top"), (addresses.WindowPage, "window_page"),
             (addresses.WindowDelta, "window_delta"), (addresses.Flags, "flags"),
-            (addresses.Spill, "spill"), (addresses.LinkId, "link_id"), (addresses.VectorsLoaded, "vectors_loaded"), (addresses.CodeKey, "code_key"),
-            (addresses.ExitAddress, "exit_address"), (addresses.LastReturn, "last_return"), (addresses.Attention, "attention"),
+            (addresses.Spill, "spill"), (addresses.VectorsLoaded, "vectors_loaded"), (addresses.CodeKey, "code_key"),
+            (addresses.ExitAddress, "exit_address"), (addresses.LastReturn, "last_return"), (addresses.Attention, "attention"), (addresses.Calm, "calm"),
             (addresses.RFlags, "rflags"), (addresses.HeldInterrupt, "held_interrupt"), (addresses.GsBase, "gs"),
             (addresses.KernelGsBase, "kernel_gs"), (addresses.Mxcsr, "mxcsr"), (addresses.Instructions, "instructions"),
             (addresses.X87, "x87_place"), (addresses.X87Last, "x87_last"), (addresses.X87Segment, "x87_segment"), (addresses.X87Control, "x87_control"),
@@ -60,6 +61,9 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
         _tlb = ((ulong)low.Tlb, (ulong)low.Tlb + SoftTlb.Bytes);
         _data[(ulong)low.JumpKeys] = "jump_keys";
         _data[(ulong)low.JumpTargets] = "jump_targets";
+        _data[(ulong)low.Equal] = "equal";
+        for (int number = 0; number < 16; number++)
+            _data[(ulong)(low.ScopeIsCurrent + number)] = $"scope_is_current+{number}";
     }
 
     /// <summary>Addresses in this translation are shown relative to its two parts.</summary>

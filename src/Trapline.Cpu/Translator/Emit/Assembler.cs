@@ -15,6 +15,10 @@ public enum Condition
     Sign, NotSign, Parity, NotParity, Less, GreaterOrEqual, LessOrEqual, Greater,
 }
 
+/// <summary>A displacement that leads to where a check fails.</summary>
+/// <param name="Near">It is of 8 bits.</param>
+public readonly record struct Rejection(nint Place, bool Near);
+
 /// <summary>Writes x86-64 machine code through the writable view of the code cache. Addresses it gives and takes are of the executable view.</summary>
 public unsafe struct Assembler(byte* writable, nint toExecutable)
 {
@@ -147,10 +151,16 @@ public unsafe struct Assembler(byte* writable, nint toExecutable)
         }
         else
         {
-            Rex(true, 0, 0, register, force: false);
-            Byte(0xB8 | (register & 7));
-            Int64((long)value);
+            LongConstant(register, value);
         }
+    }
+
+    /// <summary>A move of a constant in ten bytes, whatever it is.</summary>
+    public void LongConstant(int register, ulong value)
+    {
+        Rex(true, 0, 0, register, force: false);
+        Byte(0xB8 | (register & 7));
+        Int64((long)value);
     }
 
     public void AluRegisters(Alu op, int to, int from, bool wide = true) => OpRegister(wide, (int)op * 8 + 3, to, from);
@@ -273,6 +283,15 @@ public unsafe struct Assembler(byte* writable, nint toExecutable)
         Byte(0xE3);
         Byte(0);
         return Here - 1;
+    }
+
+    /// <summary>Makes a rejection lead here.</summary>
+    public readonly void LandHere(in Rejection rejection)
+    {
+        if (rejection.Near)
+            PatchShortHere(rejection.Place);
+        else
+            PatchHere(rejection.Place);
     }
 
     private nint Relative(nint target)

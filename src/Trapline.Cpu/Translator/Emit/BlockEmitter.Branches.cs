@@ -10,12 +10,17 @@ namespace Trapline.Cpu.Translator.Emit;
 /// address space with the one it was linked in. A guest call also calls on the host's private stack, so that the guest's return is the host's, with the
 /// processor's own return prediction; the place it returns to compares the guest address that was really popped.
 /// </summary>
-/// <remarks>Every cycle in guest code passes a backward jump or call or an indirect jump: attention is looked at there, and only there.</remarks>
+/// <remarks>
+/// Every cycle in guest code passes a backward or an indirect jump, or calls until the return stack is full: attention is looked at there, and only there.
+/// Checks must not touch flags, so they use JRCXZ; and where all is well they must not be taken branches, which would crowd the guest's own out of the
+/// processor's branch target buffer and cost more than all their instructions. So JRCXZ takes the bad way, to an island within its reach: some
+/// bytes after the next unconditional jump.
+/// </remarks>
 public sealed unsafe partial class BlockEmitter
 {
     /// <summary>Bytes of <see cref="WriteFarJump"/> and <see cref="WriteFarCall"/>.</summary>
-    public const int FarJumpSize = 7 + 6 + 2 + 5 + 5;
-    public const int FarCallSize = FarJumpSize + 6 + 3 + 6 + 2 + 5;
+    public const int FarJumpSize = 8 + 2 + 5 + 5;
+    public const int FarCallSize = 8 + 2 + 6 + 3 + 2 + 5;
 
     /// <summary>The longest instruction; one that begins nearer to the page's end may reach into the next page.</summary>
     private const int LongestInstruction = 15;
@@ -30,23 +35,32 @@ public sealed unsafe partial class BlockEmitter
             EmitJumpTo(i.Iced.NearBranchTarget, i.Iced.NearBranchTarget <= i.Rip);
             return;
         }
-        EmitLookup(i);
+        nint resume = _asm.Here;
+        LoadTarget(i);
+        nint attention = EmitCalmCheck();
+        Rejection unknown = stubs.EmitLookup(ref _asm);
         stubs.EmitJumpFound(ref _asm);
+        _asm.PatchShortHere(attention);
+        EmitExit(new ExitSite { Kind = ExitKind.Attention, Rip = i.Rip, Before = true });
+        EmitUnknownTarget(unknown, i, resume);
     }
 
     /// <summary>
-    /// An indirect target into r14 and looked up, before anything changes: if it is not in the jump cache, managed code puts it there and the
-    /// instruction begins anew, or the interpreter does it.
+    /// Where an indirect target is not in the jump cache; nothing has changed yet. Managed code puts it there and the instruction begins anew, or the
+    /// interpreter does it.
     /// </summary>
-    private void EmitLookup(in GuestInstruction i)
+    private void EmitUnknownTarget(Rejection unknown, in GuestInstruction i, nint resume)
     {
-        nint resume = _asm.Here;
-        EmitAttentionCheck(backward: true, i.Rip, flagsLive: true, before: true);
-        LoadTarget(i);
-        nint hit = stubs.EmitLookup(ref _asm);
+        _asm.LandHere(unknown);
         _asm.Store(addresses.ExitAddress, HostRegister.Scratch);
         EmitExit(new ExitSite { Kind = ExitKind.JumpMiss, Rip = i.Rip, Resume = resume });
-        _asm.PatchShortHere(hit);
+    }
+
+    /// <summary>Returns the short displacement to where attention is wanted. RCX goes, flags stay.</summary>
+    private nint EmitCalmCheck()
+    {
+        _asm.Load32(HostRegister.Rcx, addresses.Calm);
+        return _asm.JumpIfRcxZero();
     }
 
     /// <summary>The target of an indirect jump or call into r14.</summary>
@@ -67,33 +81,46 @@ public sealed unsafe partial class BlockEmitter
     private void EmitJumpTo(ulong target, bool backward)
     {
         bool near = SamePage(_block.Rip, target);
-        EmitAttentionCheck(backward, target, !near || LiveAt(target) != 0);
+        nint attention = 0;
+        ExitSite site = new() { Kind = ExitKind.Attention, Rip = target };
+        if (backward && near && LiveAt(target) == 0)
+        {
+            _asm.AluMemoryImmediate(Alu.Cmp, addresses.Attention, 0, wide: false);
+            AddExit(Condition.NotEqual, AddSite(site), saved: false);
+        }
+        else if (backward)
+        {
+            attention = EmitCalmCheck();
+        }
         if (near)
             EmitNearLink(_asm.Jump(), target);
         else
             EmitFarJump(target);
+        if (attention == 0)
+            return;
+        _asm.PatchShortHere(attention);
+        EmitExit(site);
     }
 
-    private void EmitConditionalJump(in GuestInstruction i)
+    /// <summary>A backward one ends its block: the jump to the next block follows it here.</summary>
+    /// <returns>Whether control reaches what is emitted next.</returns>
+    private bool EmitConditionalJump(in GuestInstruction i)
     {
         ulong target = i.Iced.NearBranchTarget;
         bool backward = target <= i.Rip;
         Condition condition = (Condition)(i.Iced.ConditionCode - ConditionCode.o); // both are in encoding order
-        if (!SamePage(_block.Rip, target))
-        {
-            nint from = _asm.Jump(condition);
-            _cold.Add(new ColdPath { Kind = ColdKind.FarJump, From = from, Target = target, Backward = backward, FlagsLive = true });
-            return;
-        }
+        nint attention = backward ? EmitCalmCheck() : 0;
+        nint taken = _asm.Jump(condition);
+        if (SamePage(_block.Rip, target))
+            EmitNearLink(taken, target);
+        else
+            _cold.Add(new ColdPath { Kind = ColdKind.FarJump, From = taken, Target = target });
         if (!backward)
-        {
-            EmitNearLink(_asm.Jump(condition), target);
-            return;
-        }
-        // The loop's way is the short one: skip the check and the jump when the loop ends.
-        nint skip = _asm.Jump((Condition)((int)condition ^ 1));
-        EmitJumpTo(target, backward: true);
-        _asm.PatchHere(skip);
+            return true;
+        EmitFallThrough();
+        _asm.PatchShortHere(attention);
+        EmitExit(new ExitSite { Kind = ExitKind.Attention, Rip = i.Rip, Before = true });
+        return false;
     }
 
     /// <summary>JRCXZ, JECXZ; LOOP without its effect on flags, which it has none.</summary>
@@ -133,34 +160,17 @@ public sealed unsafe partial class BlockEmitter
     {
         nint region = _asm.Here;
         int site = AddSite(new ExitSite { Kind = ExitKind.Link, Form = LinkForm.FarJump, Rip = target, Patch = region });
-        nint toCold = _asm.Jump();
-        while (_asm.Here < region + FarJumpSize)
-            _asm.Byte(0xCC);
-        _asm.PatchHere(toCold);
-        SetCold(site);
-        Leave(site);
+        _cold.Add(new ColdPath { Kind = ColdKind.Exit, From = _asm.Jump(), Site = site });
+        LeaveRoom(region + FarJumpSize);
     }
 
-    /// <summary>Here is where a link leads while it is not linked.</summary>
-    private void SetCold(int site) => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(sites)[site].Cold = _asm.Here;
-
-    /// <param name="before">Nothing of the instruction has happened yet; else only its jump is left.</param>
-    private void EmitAttentionCheck(bool backward, ulong target, bool flagsLive, bool before = false)
+    private void LeaveRoom(nint end)
     {
-        if (!backward)
-            return;
-        int site = AddSite(new ExitSite { Kind = ExitKind.Attention, Rip = target, Before = before });
-        if (!flagsLive)
-        {
-            _asm.AluMemoryImmediate(Alu.Cmp, addresses.Attention, 0, wide: false);
-            AddExit(Condition.NotEqual, site, saved: false);
-            return;
-        }
-        _asm.Load32(HostRegister.Rcx, addresses.Attention);
-        nint calm = _asm.JumpIfRcxZero();
-        Leave(site);
-        _asm.PatchShortHere(calm);
+        while (_asm.Here < end)
+            _asm.Byte(0xCC);
     }
+
+    private ref ExitSite Site(int number) => ref System.Runtime.InteropServices.CollectionsMarshal.AsSpan(sites)[number];
 
     private void EmitGuestCall(in GuestInstruction i)
     {
@@ -171,93 +181,73 @@ public sealed unsafe partial class BlockEmitter
             return;
         }
         ulong target = i.Iced.NearBranchTarget;
-        EmitAttentionCheck(target <= i.Rip, i.Rip, i.LiveAfter != 0, before: true);
         StoreReturnAddress(i, next);
-        bool near = SamePage(_block.Rip, target);
-        if (near)
+        if (SamePage(_block.Rip, target))
+            EmitNearCall(target, next, i.LiveAfter != 0);
+        else
+            EmitFarCall(target, next);
+    }
+
+    /// <summary>Where the return stack is full nothing is left to do but the jump: managed code starts the stack anew.</summary>
+    private void EmitNearCall(ulong target, ulong next, bool flagsLive)
+    {
+        ExitSite full = new() { Kind = ExitKind.Attention, Rip = target };
+        nint island = 0;
+        if (flagsLive)
         {
-            EmitDepthCheck(i.LiveAfter != 0);
-            EmitNearLink(_asm.Call(), target);
+            island = EmitDepthCheck(ref _asm);
         }
         else
         {
-            EmitFarCall(target);
+            _asm.AluImmediate(Alu.Cmp, HostRegister.Rsp, addresses.ShadowLimit(_context));
+            AddExit(Condition.Below, AddSite(full), saved: false);
         }
+        EmitNearLink(_asm.Call(), target);
         EmitReturnSite(next);
+        if (island == 0)
+            return;
+        _asm.PatchShortHere(island);
+        EmitExit(full);
     }
 
-    /// <summary>
-    /// Unlinked: push the return site, leave. The return site is what follows the region; the slow exit must push it too.
-    /// </summary>
-    private void EmitFarCall(ulong target)
+    /// <summary>Unlinked it pushes the return site, which follows the region, and leaves.</summary>
+    private void EmitFarCall(ulong target, ulong next)
     {
         nint region = _asm.Here;
         int site = AddSite(new ExitSite { Kind = ExitKind.Link, Form = LinkForm.FarCall, Rip = target, Patch = region });
-        // The cold copy: reached by a jump from the linked code, or by the unlinked region's own.
-        nint toCold = _asm.Jump();
-        while (_asm.Here < region + FarCallSize)
-            _asm.Byte(0xCC);
-        nint over = _asm.Jump();
-        _asm.PatchHere(toCold);
-        SetCold(site);
-        // PUSH of the return site's address, relative: CALL over the exit would push the wrong one.
-        nint push = _asm.Call();
-        nint returned = _asm.Jump();
-        _asm.PatchHere(push);
-        Leave(site);
-        _asm.PatchHere(over);
-        _asm.PatchHere(returned);
+        nint unlinked = _asm.Jump();
+        LeaveRoom(region + FarCallSize);
+        nint back = _asm.Here;
+        EmitReturnSite(next);
+        Site(site).Island = _asm.Here;
+        _cold.Add(new ColdPath { Kind = ColdKind.FarCall, From = unlinked, AlsoFrom = _asm.Jump(), Back = back, Site = site });
     }
 
     private void EmitIndirectCall(in GuestInstruction i, ulong next)
     {
-        EmitLookup(i);
+        nint resume = _asm.Here;
+        LoadTarget(i);
+        // Without a window the probe of the slot comes between: the island is out of reach.
+        Rejection unknown = stubs.EmitLookup(ref _asm, near: i.InWindow);
         if (!i.InWindow)
             _asm.Store(addresses.Held, HostRegister.Scratch); // the slot's probe takes r14
         StoreReturnAddress(i, next);
         if (!i.InWindow)
             _asm.Load(HostRegister.Scratch, addresses.Held);
-        EmitDepthCheck(flagsLive: true);
-        nint call = _asm.Call();
-        nint over = _asm.Jump();
-        _asm.PatchHere(call);
-        stubs.EmitJumpFound(ref _asm);
-        _asm.PatchHere(over);
+        nint full = EmitDepthCheck(ref _asm);
+        stubs.EmitCallFound(ref _asm);
         EmitReturnSite(next);
+        EmitUnknownTarget(unknown, i, resume);
+        _asm.PatchShortHere(full);
+        _asm.Jump(stubs.Miss);
     }
 
-    /// <summary>Before a call: if the return stack is full, start it anew.</summary>
-    private void EmitDepthCheck(bool flagsLive)
+    /// <summary>Returns the short displacement to where the return stack is full (see <see cref="LowLayout"/>). RCX goes, flags stay.</summary>
+    private static nint EmitDepthCheck(ref Assembler asm)
     {
-        int limit = addresses.ShadowLimit(_context);
-        if (!flagsLive)
-        {
-            _asm.AluImmediate(Alu.Cmp, HostRegister.Rsp, limit);
-            nint overflow = _asm.Jump(Condition.Below);
-            _cold.Add(new ColdPath { Kind = ColdKind.ShadowOverflow, From = overflow, Back = _asm.Here });
-            return;
-        }
-        nint fits = DepthField(ref _asm, limit);
-        _asm.Load(HostRegister.Rsp, addresses.ShadowTop);
-        _asm.Constant(HostRegister.Rcx, (ulong)stubs.Bottom);
-        _asm.Store(HostAddress.At(HostRegister.Rsp), HostRegister.Rcx);
-        _asm.PatchShortHere(fits);
-    }
-
-    /// <summary>RCX becomes 0, and the jump is taken, if the return stack has room. No flags: the stack is one aligned block (see LowLayout).</summary>
-    private static nint DepthField(ref Assembler asm, int limit)
-    {
-        asm.RotateRight32(HostRegister.Rcx, HostRegister.Rsp, 18);
-        asm.OpRegister(false, 0xB60F, HostRegister.Rcx, HostRegister.Rcx);
-        LeaDisp32(ref asm, -(byte)(limit >> 18));
+        asm.RotateRight32(HostRegister.Rcx, HostRegister.Rsp, LowLayout.ShadowShift);
+        asm.OpRegister(false, 0xB60F, HostRegister.Rcx, HostRegister.Rcx); // MOVZX ecx, cl
         return asm.JumpIfRcxZero();
-    }
-
-    /// <summary>LEA ecx, [rcx + constant], always with a 32-bit displacement.</summary>
-    private static void LeaDisp32(ref Assembler asm, int constant)
-    {
-        asm.Lea32(HostRegister.Rcx, HostAddress.At(HostRegister.Rcx, int.MinValue));
-        *(int*)asm.Writable(asm.Here - 4) = constant;
     }
 
     private void StoreReturnAddress(in GuestInstruction i, ulong next)
@@ -296,10 +286,10 @@ public sealed unsafe partial class BlockEmitter
             _asm.Constant(HostRegister.Rcx, negative);
             _asm.Lea(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 0));
         }
-        nint right = _asm.JumpIfRcxZero();
-        _asm.Jump(stubs.Mismatch);
-        _asm.PatchShortHere(right);
+        Rejection wrong = stubs.EmitUnlessZero(ref _asm);
         EmitJumpTo(next, backward: false);
+        _asm.LandHere(wrong);
+        _asm.Jump(stubs.Mismatch);
     }
 
     private void EmitGuestReturn(in GuestInstruction i)
@@ -313,20 +303,20 @@ public sealed unsafe partial class BlockEmitter
         _asm.Byte(0xC3);
     }
 
-    /// <summary>Writes a far link over its region: if the link identity is the one it was made in, go to <paramref name="target"/>.</summary>
+    /// <summary>Writes a far link over its region: if the link number is the one it was made in, go to <paramref name="target"/>.</summary>
     public static void WriteFarJump(ref Assembler asm, Addresses addresses, uint linkId, nint cold, nint target)
     {
-        Guard(ref asm, addresses, linkId, cold);
+        nint other = EmitScopeCheck(ref asm, addresses, linkId);
         asm.Jump(target);
+        asm.PatchShortHere(other);
+        asm.Jump(cold);
     }
 
-    /// <param name="limit">Lowest return-stack pointer at which a call may still be made.</param>
-    public static void WriteFarCall(ref Assembler asm, Addresses addresses, uint linkId, nint cold, int limit, nint target)
+    /// <param name="island">Within JRCXZ's reach; leads to the way out.</param>
+    public static void WriteFarCall(ref Assembler asm, Addresses addresses, uint linkId, nint island, nint target)
     {
-        Guard(ref asm, addresses, linkId, cold);
-        nint fits = DepthField(ref asm, limit);
-        asm.Jump(cold);
-        asm.PatchShortHere(fits);
+        asm.PatchShort(EmitScopeCheck(ref asm, addresses, linkId), island);
+        asm.PatchShort(EmitDepthCheck(ref asm), island);
         asm.Call(target);
     }
 
@@ -337,24 +327,18 @@ public sealed unsafe partial class BlockEmitter
         asm.Jump(dispatch);
     }
 
-    /// <summary>As <see cref="WriteCachedJump"/>, for a call.</summary>
-    public static void WriteCachedCall(ref Assembler asm, ulong target, nint cold, int limit, nint dispatch)
+    /// <summary>As <see cref="WriteCachedJump"/>, for a call: it fills the region, so that the return site follows.</summary>
+    public static void WriteCachedCall(ref Assembler asm, ulong target, nint island, nint dispatch)
     {
-        nint end = asm.Here + FarCallSize;
-        nint fits = DepthField(ref asm, limit);
-        asm.Jump(cold);
-        asm.PatchShortHere(fits);
-        asm.Constant(HostRegister.Scratch, target);
+        asm.PatchShort(EmitDepthCheck(ref asm), island);
+        asm.LongConstant(HostRegister.Scratch, target);
         asm.Call(dispatch);
-        asm.Jump(end);
     }
 
-    private static void Guard(ref Assembler asm, Addresses addresses, uint linkId, nint cold)
+    /// <summary>Returns the short displacement to where another link number is current.</summary>
+    private static nint EmitScopeCheck(ref Assembler asm, Addresses addresses, uint linkId)
     {
-        asm.Load32(HostRegister.Rcx, addresses.LinkId);
-        LeaDisp32(ref asm, -(int)linkId);
-        nint same = asm.JumpIfRcxZero();
-        asm.Jump(cold);
-        asm.PatchShortHere(same);
+        asm.OpMemory(false, 0xB60F, HostRegister.Rcx, addresses.ScopeIsCurrent(linkId)); // MOVZX ecx, byte
+        return asm.JumpIfRcxZero();
     }
 }

@@ -12,8 +12,8 @@ internal enum ColdKind : byte
     LoadVectors,
     LoadX87,
     WindowMiss,
-    ShadowOverflow,
     FarJump,
+    FarCall,
 }
 
 /// <summary>Out-of-line code to be laid after the block.</summary>
@@ -23,11 +23,10 @@ internal struct ColdPath
 
     /// <summary>Flags are in AX, RAX aside.</summary>
     public bool Saved;
-    public bool Backward;
-    public bool FlagsLive;
 
-    /// <summary>The displacement that leads here.</summary>
+    /// <summary>The displacements that lead here.</summary>
     public nint From;
+    public nint AlsoFrom;
     public nint Back;
     public int Site;
 
@@ -61,22 +60,29 @@ public sealed unsafe partial class BlockEmitter
                 _asm.Jump(path.Back);
                 _asm.Int32(path.Site);
                 break;
-            case ColdKind.ShadowOverflow:
-                _asm.Load(HostRegister.Rsp, addresses.ShadowTop);
-                _asm.Constant(HostRegister.Rcx, (ulong)stubs.Bottom);
-                _asm.Store(HostAddress.At(HostRegister.Rsp), HostRegister.Rcx);
-                _asm.Jump(path.Back);
-                break;
             case ColdKind.FarJump:
-                EmitAttentionCheck(path.Backward, path.Target, path.FlagsLive);
                 EmitFarJump(path.Target);
                 break;
+            case ColdKind.FarCall:
+                EmitUnlinkedCall(path);
+                break;
             default:
-                SetCold(path.Site);
+                Site(path.Site).Cold = _asm.Here;
                 RestoreFlags(path.Saved);
                 Leave(path.Site);
                 break;
         }
+    }
+
+    /// <summary>Pushes the return site's address and leaves. The CALL pushes that of a jump there: a CALL of the exit would push the wrong one.</summary>
+    private void EmitUnlinkedCall(in ColdPath path)
+    {
+        _asm.PatchHere(path.AlsoFrom);
+        Site(path.Site).Cold = _asm.Here;
+        nint push = _asm.Call();
+        _asm.Jump(path.Back);
+        _asm.PatchHere(push);
+        Leave(path.Site);
     }
 
     /// <summary>The stack moved to another page: if the soft TLB knows it, move the window there; else leave.</summary>

@@ -27,9 +27,6 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
     /// <summary>Flags live at a guest address in this page; set by the translator.</summary>
     public required Func<ulong, RflagsBits> LiveAt { get; init; }
 
-    /// <summary><see cref="TranslatorOptions.Extract"/>.</summary>
-    public required bool Extract { get; init; }
-
     /// <param name="code">The block's first byte.</param>
     /// <param name="context">Soft-TLB context of the block's mode.</param>
     /// <param name="count">Count instructions.</param>
@@ -71,8 +68,8 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
         into.CommitHot(_asm);
         _asm = into.BeginCold();
         translation.Cold = _asm.Here;
-        foreach (ColdPath path in _cold)
-            EmitCold(path);
+        for (int n = 0; n < _cold.Count; n++) // paths may add paths
+            EmitCold(_cold[n]);
         translation.ColdBytes = _asm.Length;
         into.CommitCold(_asm);
         translation.EndSite = sites.Count;
@@ -153,8 +150,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
                 EmitGuestJump(i);
                 return false;
             default:
-                EmitConditionalJump(i);
-                return true;
+                return EmitConditionalJump(i);
         }
     }
 

@@ -24,7 +24,6 @@ public sealed unsafe class Addresses
         Flags = At(&f->Flags);
         Spill = At(&f->Spill);
         Held = At(&f->Held);
-        LinkId = At(&f->LinkId);
         VectorsLoaded = At(&f->VectorsLoaded);
         CodeKey = At(&f->CodeKey);
         ExitAddress = At(&f->ExitAddress);
@@ -36,6 +35,7 @@ public sealed unsafe class Addresses
         X87Control = At(&f->X87Control);
         X87Image = At(f->X87Image);
         Attention = At(&_s->Attention);
+        Calm = At(&_s->Calm);
         RFlags = At(&_s->RFlags);
         HeldInterrupt = At(&_s->HeldInterrupt);
         GsBase = At(&_s->Gs.Base);
@@ -58,7 +58,6 @@ public sealed unsafe class Addresses
     public HostAddress Flags { get; }
     public HostAddress Spill { get; }
     public HostAddress Held { get; }
-    public HostAddress LinkId { get; }
     public HostAddress VectorsLoaded { get; }
     public HostAddress CodeKey { get; }
     public HostAddress ExitAddress { get; }
@@ -70,6 +69,7 @@ public sealed unsafe class Addresses
     public HostAddress X87Control { get; }
     public HostAddress X87Image { get; }
     public HostAddress Attention { get; }
+    public HostAddress Calm { get; }
     public HostAddress RFlags { get; }
     public HostAddress HeldInterrupt { get; }
     public HostAddress GsBase { get; }
@@ -92,6 +92,12 @@ public sealed unsafe class Addresses
 
     public int JumpKeys => (int)(nint)_low.JumpKeys;
     public int JumpTargets => (int)(nint)_low.JumpTargets;
+
+    /// <summary>Not zero if a link number is the current one.</summary>
+    public HostAddress ScopeIsCurrent(uint number) => At(_low.ScopeIsCurrent + number);
+
+    /// <summary><see cref="LowLayout.Equal"/>, indexed by RCX.</summary>
+    public HostAddress Equal => new(HostRegister.Rcx, HostRegister.None, 0, (int)(nint)_low.Equal);
 
     public int ShadowLimit(int context) => (int)_low.ShadowLimit(context);
 

@@ -1,4 +1,5 @@
 using Trapline.Cpu.Mmu;
+using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Host;
 
 namespace Trapline.Cpu.Translator.Runtime;
@@ -12,12 +13,15 @@ public sealed unsafe class LowLayout : IDisposable
     public const int ShadowStacks = SoftTlb.Contexts;
 
     /// <summary>
-    /// Depth of guest calls in bytes, and what lies below: room for calls made between two checks (bounded by the code cache) and for signal frames.
+    /// Depth of guest calls in bytes, and as much below, where one call too many and signal frames land. The eight address bits above
+    /// <see cref="ShadowShift"/> are zero in that part alone, which code can test without touching flags.
     /// </summary>
-    public const ulong ShadowSize = 256 << 10;
-    private const ulong ShadowSlack = 32 << 20;
+    public const ulong ShadowSize = 1ul << ShadowShift;
+    public const int ShadowShift = 17;
+    private const ulong ShadowSpacing = ShadowSize << 8;
 
     private const ulong FrameOffset = 8192;
+    private const ulong EqualOffset = FrameOffset + 2048;
     private const ulong NothingOffset = 3 * 4096;
     private const ulong TlbOffset = 4 * 4096;
     private readonly LowMemory _memory;
@@ -25,8 +29,9 @@ public sealed unsafe class LowLayout : IDisposable
     public LowLayout()
     {
         ulong jumps = TlbOffset + SoftTlb.Bytes;
-        ulong shadows = jumps + JumpEntries * 16;
-        _memory = LowMemory.Create(shadows + ShadowStacks * (ShadowSize + ShadowSlack) + ShadowSize);
+        ulong scopes = jumps + JumpEntries * 16;
+        ulong shadows = scopes + LinkScopes.Numbers;
+        _memory = LowMemory.Create(shadows + (ShadowStacks + 1) * ShadowSpacing);
         State = (CpuState*)_memory.Base;
         Frame = (TranslationFrame*)(_memory.Base + FrameOffset);
         Frame->ClosedDelta = (ulong)(_memory.Base + NothingOffset) - TranslationFrame.NoPage;
@@ -34,7 +39,10 @@ public sealed unsafe class LowLayout : IDisposable
         Tlb = (ulong*)(_memory.Base + TlbOffset);
         JumpKeys = (ulong*)(_memory.Base + jumps);
         JumpTargets = (nint*)(JumpKeys + JumpEntries);
-        _shadows = (byte*)(((ulong)(_memory.Base + shadows) + ShadowSize - 1) & ~(ShadowSize - 1));
+        ScopeIsCurrent = _memory.Base + scopes;
+        Equal = _memory.Base + EqualOffset;
+        Equal[0] = 1;
+        _shadows = (byte*)(((ulong)(_memory.Base + shadows) + ShadowSpacing - 1) & ~(ShadowSpacing - 1));
     }
 
     private readonly byte* _shadows;
@@ -55,14 +63,20 @@ public sealed unsafe class LowLayout : IDisposable
     /// </summary>
     public static uint JumpSlot(ulong rip) => (uint)(rip + (rip >> 16)) & (JumpEntries - 1);
 
+    /// <summary>For each link number: 1 if it is the current one, else 0.</summary>
+    public byte* ScopeIsCurrent { get; }
+
+    /// <summary>256 bytes: 1, then zeros. Turns a difference of zero into something else and any other into zero, for JRCXZ.</summary>
+    public byte* Equal { get; }
+
     /// <summary>Emitted code can reach all of it.</summary>
     public bool IsLow => _memory.IsLow;
 
     /// <summary>Where a return stack begins: its first entry, the bottom's address, lies there.</summary>
     public ulong ShadowTop(int context) => ShadowLimit(context) + ShadowSize - 16;
 
-    /// <summary>A call below this address starts the return stack anew. Aligned to <see cref="ShadowSize"/>, so that one bit field of RSP tells.</summary>
-    public ulong ShadowLimit(int context) => (ulong)_shadows + (ulong)context * (ShadowSize + ShadowSlack) + ShadowSlack;
+    /// <summary>A call below this address starts the return stack anew.</summary>
+    public ulong ShadowLimit(int context) => (ulong)_shadows + (ulong)context * ShadowSpacing + ShadowSize;
 
     public void Dispose() => _memory.Dispose();
 }

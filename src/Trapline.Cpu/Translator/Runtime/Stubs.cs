@@ -12,10 +12,13 @@ public sealed unsafe partial class Stubs
 {
     private static readonly int[] CalleeSaved = [HostRegister.Rbx, HostRegister.Rbp, 12, 13, 14, 15];
     private readonly Addresses _a;
+    private readonly bool _extract;
 
-    public Stubs(ExecutableCode code, Addresses addresses)
+    /// <param name="extract">The host's PEXT is fast.</param>
+    public Stubs(ExecutableCode code, Addresses addresses, bool extract)
     {
         _a = addresses;
+        _extract = extract;
         Assembler asm = code.BeginHot();
         EnterWithVectors = asm.Here;
         EmitSaveHost(ref asm);
@@ -88,9 +91,9 @@ public sealed unsafe partial class Stubs
     /// <summary>Jumps to guest address r14.</summary>
     public nint Dispatch { get; }
 
-    /// <summary>Looks r14 up in the jump cache. Falls through if it is not there; flags stay as they are, RCX goes.</summary>
-    /// <returns>The displacement to patch with where hits go on.</returns>
-    public nint EmitLookup(ref Assembler asm)
+    /// <summary>Looks r14 up in the jump cache. Flags stay as they are, RCX goes.</summary>
+    /// <param name="near">Where misses go on is within the reach of a short jump.</param>
+    public Rejection EmitLookup(ref Assembler asm, bool near = true)
     {
         EmitJumpSlot(ref asm);
         asm.Load(HostRegister.Rcx, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, _a.JumpKeys));
@@ -99,26 +102,47 @@ public sealed unsafe partial class Stubs
         asm.Load(HostRegister.Scratch, _a.CodeKey);
         asm.Lea(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 0));
         asm.Pop(HostRegister.Scratch);
-        return asm.JumpIfRcxZero();
+        return EmitUnlessZero(ref asm, near);
+    }
+
+    /// <summary>Goes on here if RCX is 0; flags stay, RCX goes. JRCXZ jumps if something is zero, so what must be is turned into what must not be.</summary>
+    public Rejection EmitUnlessZero(ref Assembler asm, bool near = true)
+    {
+        if (_extract && near)
+        {
+            // PEXT of a value by itself is as many ones as it has: its low byte is zero only if the value is.
+            asm.ExtractBits(HostRegister.Rcx, HostRegister.Rcx, HostRegister.Rcx);
+            asm.OpRegister(false, 0xB60F, HostRegister.Rcx, HostRegister.Rcx); // MOVZX ecx, cl
+            asm.OpMemory(false, 0xB60F, HostRegister.Rcx, _a.Equal);
+            return new Rejection(asm.JumpIfRcxZero(), Near: true);
+        }
+        nint zero = asm.JumpIfRcxZero();
+        nint other = asm.Jump();
+        asm.PatchShortHere(zero);
+        return new Rejection(other, Near: false);
     }
 
     /// <summary>Jumps to where <see cref="EmitLookup"/> found r14's translation.</summary>
-    public void EmitJumpFound(ref Assembler asm)
+    public void EmitJumpFound(ref Assembler asm) => EmitTransfer(ref asm, 4);
+
+    /// <summary>Calls it.</summary>
+    public void EmitCallFound(ref Assembler asm) => EmitTransfer(ref asm, 2);
+
+    private void EmitTransfer(ref Assembler asm, int operation)
     {
         EmitJumpSlot(ref asm);
-        asm.OpMemory(false, 0xFF, 4, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, _a.JumpTargets));
+        asm.OpMemory(false, 0xFF, operation, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, _a.JumpTargets));
     }
 
     private void EmitDispatch(ref Assembler asm)
     {
-        asm.Load32(HostRegister.Rcx, _a.Attention);
-        nint calm = asm.JumpIfRcxZero();
-        asm.Jump(Miss);
-        asm.PatchShortHere(calm);
-        nint hit = EmitLookup(ref asm);
-        asm.Jump(Miss);
-        asm.PatchShortHere(hit);
+        asm.Load32(HostRegister.Rcx, _a.Calm);
+        nint attention = asm.JumpIfRcxZero();
+        Rejection unknown = EmitLookup(ref asm);
         EmitJumpFound(ref asm);
+        asm.PatchShortHere(attention);
+        asm.LandHere(unknown);
+        asm.Jump(Miss);
     }
 
     /// <summary><see cref="LowLayout.JumpSlot"/> of r14 into RCX, flags untouched.</summary>
