@@ -59,13 +59,8 @@ public sealed unsafe partial class BlockEmitter
     private HostAddress ProbePointer(in GuestInstruction i, int home, int size, bool write)
     {
         nint resume = _asm.Here;
-        bool save = !i.FlagsDeadBefore;
-        int tags = addresses.TlbTags(_context, write);
         _asm.Move(HostRegister.Scratch, home);
-        SaveFlags(save);
-        EmitProbe(i.Rip, size, write, tags, save, resume);
-        LoadAddend(tags);
-        RestoreFlags(save);
+        ProbeScratch(i.Rip, size, write, !i.FlagsDeadBefore, resume, keep: false);
         return new HostAddress(home, HostRegister.Rcx, 0, 0);
     }
 
