@@ -155,7 +155,7 @@ public sealed partial class GoldenCodeTests
     public void Emitted_code_is_as_it_was(string block, bool supervisor, bool safe)
     {
         byte[] code = TranslatedGuest.Assemble(Blocks[block], At);
-        string emitted = Stable(TranslationPreview.Show(code, At, supervisor, safe, CpuModel.Max, new TranslatorOptions(1 << 20) { Extract = true }));
+        string emitted = Stable(TranslationPreview.Show(code, At, supervisor, safe, CpuModel.Max, options: new TranslatorOptions(1 << 20) { Extract = true }));
         Compare(block + (safe ? ".safe" : ""), emitted);
     }
 
