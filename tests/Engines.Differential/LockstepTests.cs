@@ -16,6 +16,16 @@ public class LockstepTests
         Assert.Equal(30_000, report.Cases);
     }
 
+    /// <summary>x87 and MMX among plain moves: registers, tags, and the pointers to the last instruction and operand.</summary>
+    [TranslatorTheory]
+    [InlineData(7)]
+    public void X87StateIsTheSameWhereverTranslatedCodeIsLeft(ulong seed)
+    {
+        FuzzReport report = SequenceFuzzer.Run(seed, seconds: 0, maxCases: 15_000, maxExamples: 5, filter: "f*,p*,movq,emms,mov,add,cmp");
+        Assert.True(report.Divergences.Count == 0, string.Join('\n', report.Examples));
+        Assert.Equal(15_000, report.Cases);
+    }
+
     private sealed class TranslatorTheoryAttribute : TheoryAttribute
     {
         public TranslatorTheoryAttribute() => Skip = SoftwareVcpu.TranslatorObstacle;
