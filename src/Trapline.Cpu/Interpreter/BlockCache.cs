@@ -44,16 +44,22 @@ public sealed unsafe class BlockCache : IDisposable
     /// <summary>True when the next block might not fit: the owner must call <see cref="Clear"/> before it runs another.</summary>
     public bool IsFull => _used + (nuint)sizeof(Block) + (MaxOps + 2) * (nuint)sizeof(Op) > _arenaSize;
 
+    /// <summary>
+    /// Half the table away lies the entry of a single instruction: where translated code leaves for one instruction after the other, each address has
+    /// its block and its single instruction, in turn.
+    /// </summary>
+    private JumpEntry* JumpEntryOf(ulong rip, uint mode) => _jumps + ((rip ^ (rip >> 12) ^ (mode & BlockMode.Single) * (JumpSize / 2 / BlockMode.Single)) & (JumpSize - 1));
+
     /// <summary>A block reached before under the current translations; null if the slow lookup must decide.</summary>
     public Block* FindJump(ulong rip, uint mode, ulong epoch)
     {
-        JumpEntry* entry = _jumps + ((rip ^ (rip >> 12)) & (JumpSize - 1));
+        JumpEntry* entry = JumpEntryOf(rip, mode);
         return entry->Rip == rip && entry->Epoch == epoch && entry->Mode == mode ? entry->Target : null;
     }
 
     public void AddJump(ulong rip, uint mode, ulong epoch, Block* target)
     {
-        JumpEntry* entry = _jumps + ((rip ^ (rip >> 12)) & (JumpSize - 1));
+        JumpEntry* entry = JumpEntryOf(rip, mode);
         *entry = new JumpEntry { Rip = rip, Epoch = epoch, Mode = mode, Target = target };
     }
 
