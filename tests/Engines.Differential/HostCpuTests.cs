@@ -18,11 +18,12 @@ public class HostCpuTests
     }
 
     [TranslatorTheory]
-    [InlineData(3)]
-    [InlineData(300_000)]
-    public void TranslatorAgreesWithTheHost(ulong seed)
+    [InlineData(3, 0)]
+    [InlineData(300_000, 0)]
+    [InlineData(400_000, 32)]
+    public void TranslatorAgreesWithTheHost(ulong seed, int bits)
     {
-        FuzzReport report = CpuFuzzer.Run(seed, seconds: 0, maxCases: 60_000, filter: "", maxExamples: 5, perMnemonic: 1, translate: true);
+        FuzzReport report = CpuFuzzer.Run(seed, seconds: 0, maxCases: 60_000, filter: "", maxExamples: 5, perMnemonic: 1, translate: true, bits: bits);
         Assert.True(report.Divergences.Count == 0, string.Join('\n', report.Examples));
         Assert.True(report.Cases >= 60_000);
     }

@@ -7,11 +7,12 @@ namespace Engines.Differential;
 public class LockstepTests
 {
     [TranslatorTheory]
-    [InlineData(1)]
-    [InlineData(50_000_000)]
-    public void TranslatorAgreesWithTheInterpreter(ulong seed)
+    [InlineData(1, 0)]
+    [InlineData(50_000_000, 0)]
+    [InlineData(60_000_000, 32)]
+    public void TranslatorAgreesWithTheInterpreter(ulong seed, int bits)
     {
-        FuzzReport report = SequenceFuzzer.Run(seed, seconds: 0, maxCases: 30_000, maxExamples: 5);
+        FuzzReport report = SequenceFuzzer.Run(seed, seconds: 0, maxCases: 30_000, maxExamples: 5, bits: bits);
         Assert.True(report.Divergences.Count == 0, string.Join('\n', report.Examples));
         Assert.Equal(30_000, report.Cases);
     }

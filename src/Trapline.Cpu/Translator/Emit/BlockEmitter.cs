@@ -98,6 +98,11 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
             case Treatment.StepRegister:
                 EmitStepRegister(i);
                 return true;
+            case Treatment.InRcx:
+                _asm.Move(HostRegister.Rcx, HostRegister.GuestRcx);
+                _asm.Bytes(_code + i.Offset, i.Length);
+                _asm.Move(HostRegister.GuestRcx, HostRegister.Rcx);
+                return true;
             case Treatment.StringStep:
                 EmitStringStep(i);
                 return true;

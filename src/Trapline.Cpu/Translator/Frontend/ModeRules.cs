@@ -44,12 +44,26 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
         return treatment switch
         {
             Treatment.Reencode or Treatment.WithRcx or Treatment.LoadAddress or Treatment.Divide or Treatment.Push or Treatment.Jump or Treatment.Call
-                => OperandsFit(i) ? treatment : Treatment.Interpret,
+                => OperandsFit(i) ? treatment : treatment == Treatment.Reencode && FitsInRcx(i) ? Treatment.InRcx : Treatment.Interpret,
             Treatment.StringStep when !IsPlainString(i.Iced) => Treatment.Interpret,
             Treatment.LoadConstant when i.Iced.Op0Register == Register.CH => Treatment.Interpret,
             Treatment.ByteSwap when i.Iced.Op0Register.IsGPR16() => Treatment.Interpret,
             _ => treatment,
         };
+    }
+
+    /// <summary>AH to BH have names only where no register of the instruction needs a REX prefix: not with RCX in r13.</summary>
+    private static bool FitsInRcx(in GuestInstruction i)
+    {
+        bool highByte = false;
+        for (int n = 0; n < i.Iced.OpCount; n++)
+        {
+            Register register = i.Iced.GetOpKind(n) == OpKind.Register ? i.Iced.GetOpRegister(n) : Register.None;
+            if (i.Iced.GetOpKind(n) == OpKind.Memory || (register != Register.None && !register.IsGPR()) || register.GetFullRegister() == Register.RSP)
+                return false;
+            highByte |= register is >= Register.AH and <= Register.BH;
+        }
+        return highByte;
     }
 
     private bool OperandsFit(in GuestInstruction i)

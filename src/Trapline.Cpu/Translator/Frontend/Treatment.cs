@@ -37,4 +37,6 @@ public enum Treatment : byte
     AbsoluteMove,
     /// <summary>LODS, STOS, MOVS, SCAS and CMPS, once.</summary>
     StringStep,
+    /// <summary>Its bytes are copied, with guest RCX back in its place for the time: AH to BH beside RCX, or CH.</summary>
+    InRcx,
 }
