@@ -106,6 +106,8 @@ public sealed unsafe partial class BlockEmitter
         else
             EmitLegacy(original, reg, operandIsMemory, rm, operand);
         _asm.Bytes(original.Start + original.TailAt, original.Length - original.TailAt);
+        if (facts.GivesEcx)
+            _asm.Move32(HostRegister.GuestRcx, HostRegister.Rcx);
         if (rmScratch != HostRegister.None)
             _asm.Store(addresses.Gpr(original.RmField), rmScratch);
         if (regScratch != HostRegister.None && CodeFacts.Writes(facts.RegAccess))

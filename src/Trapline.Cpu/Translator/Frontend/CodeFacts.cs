@@ -26,6 +26,9 @@ public sealed class CodeFacts
     public OpAccess RmAccess { get; private init; }
     public OpAccess VvvvAccess { get; private init; }
 
+    /// <summary>Its result is in ECX.</summary>
+    public bool GivesEcx { get; private init; }
+
     /// <summary>Encoded with VEX.</summary>
     public bool Vex { get; private init; }
 
@@ -111,6 +114,7 @@ public sealed class CodeFacts
             RegAccess = reg >= 0 ? AccessOf(instruction, info.GetOpAccess(reg), reg) : OpAccess.None,
             RmAccess = rm >= 0 ? AccessOf(instruction, info.GetOpAccess(rm), rm) : OpAccess.None,
             VvvvAccess = vvvv >= 0 ? info.GetOpAccess(vvvv) : OpAccess.None,
+            GivesEcx = instruction.Mnemonic is Mnemonic.Pcmpistri or Mnemonic.Vpcmpistri,
             Vex = code.Encoding == EncodingKind.VEX,
             Vector = vector,
             X87 = x87,
@@ -258,7 +262,7 @@ public sealed class CodeFacts
     /// <summary>Vector instructions that stay with the interpreter: implicit operands, gathers, and those that change MXCSR.</summary>
     private static readonly FrozenSet<Mnemonic> VectorExceptions = new[]
     {
-        Mnemonic.Pcmpestri64, Mnemonic.Pcmpestrm64, Mnemonic.Vpcmpestri64, Mnemonic.Vpcmpestrm64, Mnemonic.Pcmpestri, Mnemonic.Pcmpistri, Mnemonic.Vpcmpestri, Mnemonic.Vpcmpistri, Mnemonic.Pcmpestrm, Mnemonic.Pcmpistrm,
+        Mnemonic.Pcmpestri64, Mnemonic.Pcmpestrm64, Mnemonic.Vpcmpestri64, Mnemonic.Vpcmpestrm64, Mnemonic.Pcmpestri, Mnemonic.Vpcmpestri, Mnemonic.Pcmpestrm, Mnemonic.Pcmpistrm,
         Mnemonic.Vpcmpestrm, Mnemonic.Vpcmpistrm, Mnemonic.Maskmovdqu, Mnemonic.Vmaskmovdqu, Mnemonic.Vmaskmovps, Mnemonic.Vmaskmovpd,
         Mnemonic.Vpmaskmovd, Mnemonic.Vpmaskmovq, Mnemonic.Vpgatherdd, Mnemonic.Vpgatherdq, Mnemonic.Vpgatherqd, Mnemonic.Vpgatherqq,
         Mnemonic.Vgatherdps, Mnemonic.Vgatherdpd, Mnemonic.Vgatherqps, Mnemonic.Vgatherqpd,
@@ -270,5 +274,5 @@ public sealed class CodeFacts
         Mnemonic.Movntdq, Mnemonic.Movntdqa, Mnemonic.Vmovntps, Mnemonic.Vmovntpd, Mnemonic.Vmovntdq, Mnemonic.Vmovntdqa,
     }.ToFrozenSet();
 
-    private static readonly FrozenSet<Mnemonic> UnalignedMoves = new[] { Mnemonic.Movups, Mnemonic.Movupd, Mnemonic.Movdqu, Mnemonic.Lddqu }.ToFrozenSet();
+    private static readonly FrozenSet<Mnemonic> UnalignedMoves = new[] { Mnemonic.Movups, Mnemonic.Movupd, Mnemonic.Movdqu, Mnemonic.Lddqu, Mnemonic.Pcmpistri }.ToFrozenSet();
 }

@@ -74,7 +74,7 @@ public static class SameBaseGroups
         long distance = code32 ? Math.Abs((long)(int)i.Iced.MemoryDisplacement64) : (long)i.Iced.MemoryDisplacement64;
         if (code32 ? distance > FarthestField32 : distance is < -FarthestField or > FarthestField)
             return false;
-        return i.Treatment == Treatment.Reencode && !i.InWindow && !i.Facts.Aligned && i.Facts.RmOperand >= 0
+        return i.Treatment == Treatment.Reencode && !i.Facts.GivesEcx && !i.InWindow && !i.Facts.Aligned && i.Facts.RmOperand >= 0
             && i.Iced.GetOpKind(i.Facts.RmOperand) == OpKind.Memory && (code32 ? named.IsGPR32() : named.IsGPR64()) && i.Iced.MemoryIndex == Register.None
             && i.Iced.SegmentPrefix is not (Register.FS or Register.GS) && HostRegister.Of(named.GetNumber()) != HostRegister.None
             && (i.Facts.VvvvOperand < 0 || !i.Facts.VvvvIsGeneral) && !UsesHighByte(i);
@@ -95,7 +95,7 @@ public static class SameBaseGroups
             default:
                 return false;
         }
-        if (i.WindowBegins || (i.Facts.VvvvOperand >= 0 && i.Facts.VvvvIsGeneral))
+        if (i.WindowBegins || i.Facts.GivesEcx || (i.Facts.VvvvOperand >= 0 && i.Facts.VvvvIsGeneral))
             return false;
         bool memory = i.Facts.RmOperand >= 0 && i.Iced.GetOpKind(i.Facts.RmOperand) == OpKind.Memory;
         if (memory)
