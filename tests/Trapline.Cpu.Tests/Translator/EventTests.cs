@@ -1,6 +1,6 @@
 using Iced.Intel;
-using Trapline.Cpu.Translator.Runtime;
 using Trapline.Cpu.Translator;
+using Trapline.Cpu.Translator.Runtime;
 using Trapline.X86;
 using static Iced.Intel.AssemblerRegisters;
 
