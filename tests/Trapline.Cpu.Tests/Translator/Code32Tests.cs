@@ -139,6 +139,16 @@ public sealed unsafe class Code32Tests
         },
         faults);
 
+    /// <summary>RF is set while a fault's handler returns; the image that PUSHF makes never shows it (SDM Vol. 2, PUSHF).</summary>
+    [TranslatorFact]
+    public void PushedFlagsAreWithoutRf() => Compare(
+        a =>
+        {
+            a.pushfd();
+            a.pop(eax);
+        },
+        guest => guest.State->RFlags |= Rflags.Rf);
+
     /// <summary>B, and the top bits of a register in an immediate, count in 64-bit code alone.</summary>
     [TranslatorFact]
     public void IgnoredBitsOfVex() => Compare(

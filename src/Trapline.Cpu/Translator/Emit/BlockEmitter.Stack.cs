@@ -84,6 +84,7 @@ public sealed unsafe partial class BlockEmitter
         SaveFlags(save);
         _asm.AluImmediate(Alu.And, HostRegister.Scratch, (int)Rflags.Arithmetic, wide: false);
         _asm.AluMemory(Alu.Or, HostRegister.Scratch, addresses.RFlags);
+        _asm.AluImmediate(Alu.And, HostRegister.Scratch, ~(int)(Rflags.Rf | Rflags.Vm), wide: false); // never in the image (SDM Vol. 2, PUSHF)
         RestoreFlags(save);
         StoreWord(slot, HostRegister.Scratch);
         MoveRsp(-Word);
