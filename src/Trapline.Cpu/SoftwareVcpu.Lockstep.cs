@@ -179,7 +179,12 @@ public sealed unsafe partial class SoftwareVcpu
             else
                 undefined.Add(instruction);
             byte shadow = s->StiShadow;
-            if (!Step(out PendingFault fault))
+            PendingFault fault;
+            bool completed;
+            do
+                completed = Step(out fault);
+            while (completed && s->Rip == instruction.IP && instruction.HasRepPrefix); // a repetition pauses where attention is wanted
+            if (!completed)
             {
                 outcome = $"the interpreter raised exception {fault.Vector} with code {fault.ErrorCode:x} at {s->Rip:x}";
                 break;

@@ -97,6 +97,15 @@ public sealed unsafe partial class BlockEmitter
         return scratch;
     }
 
+    private void EmitReadSelector(in GuestInstruction i)
+    {
+        int guest = i.Iced.Op0Register.GetNumber(), home = HostRegister.Of(guest);
+        int to = home == HostRegister.None ? HostRegister.Scratch : home;
+        _asm.OpMemory(false, 0xB70F, to, addresses.Selector(i.Iced.Op1Register - Register.ES)); // MOVZX r32, m16
+        if (home == HostRegister.None)
+            _asm.Store(addresses.Gpr(guest), to);
+    }
+
     private void EmitByteSwap(in GuestInstruction i)
     {
         int guest = i.Iced.Op0Register.GetNumber(), home = HostRegister.Of(guest);

@@ -103,6 +103,12 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
                 _asm.Bytes(_code + i.Offset, i.Length);
                 _asm.Move(HostRegister.GuestRcx, HostRegister.Rcx);
                 return true;
+            case Treatment.StringRun:
+                EmitStringRun(i);
+                return true;
+            case Treatment.ReadSelector:
+                EmitReadSelector(i);
+                return true;
             case Treatment.StringStep:
                 EmitStringStep(i);
                 return true;

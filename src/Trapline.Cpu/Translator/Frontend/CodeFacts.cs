@@ -87,6 +87,7 @@ public sealed class CodeFacts
         }
         Treatment treatment = IsAbsoluteMove(instruction.Code) ? Treatment.AbsoluteMove
             : IsString(instruction.Code) ? Treatment.StringStep
+            : instruction.Code is Code.Mov_r32m16_Sreg or Code.Mov_r64m16_Sreg ? Treatment.ReadSelector
             : strange || code.Encoding is not (EncodingKind.Legacy or EncodingKind.VEX) || !HostFeatures.Run(instruction) ? Treatment.Interpret
             : Treat(instruction, vector, byCl, rm >= 0 || reg >= 0);
         // The host runs 64-bit code: an encoding that it does not have cannot be copied (82, the short INC and DEC, …).

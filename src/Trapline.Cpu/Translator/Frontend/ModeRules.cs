@@ -45,7 +45,10 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
         {
             Treatment.Reencode or Treatment.WithRcx or Treatment.LoadAddress or Treatment.Divide or Treatment.Push or Treatment.Jump or Treatment.Call
                 => OperandsFit(i) ? treatment : treatment == Treatment.Reencode && FitsInRcx(i) ? Treatment.InRcx : Treatment.Interpret,
-            Treatment.StringStep when !IsPlainString(i.Iced) => Treatment.Interpret,
+            Treatment.StringStep => !IsPlainString(i.Iced) ? Treatment.Interpret
+                : !i.Iced.HasRepPrefix && !i.Iced.HasRepnePrefix ? Treatment.StringStep
+                : i.Iced.HasRepPrefix && IsRun(i.Iced.Mnemonic) ? Treatment.StringRun : Treatment.Interpret,
+            Treatment.ReadSelector when i.Iced.Op0Kind != OpKind.Register => Treatment.Interpret,
             Treatment.LoadConstant when i.Iced.Op0Register == Register.CH => Treatment.Interpret,
             Treatment.ByteSwap when i.Iced.Op0Register.IsGPR16() => Treatment.Interpret,
             _ => treatment,
@@ -117,10 +120,13 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
         return true;
     }
 
-    /// <summary>Not repeated, with pointers as wide as addresses are, in segments without bases.</summary>
+    private static bool IsRun(Mnemonic mnemonic) => mnemonic is Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd or Mnemonic.Movsq
+        or Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd or Mnemonic.Stosq;
+
+    /// <summary>With pointers as wide as addresses are, in segments without bases.</summary>
     private bool IsPlainString(in Instruction instruction)
     {
-        bool plain = !instruction.HasRepPrefix && !instruction.HasRepnePrefix && instruction.SegmentPrefix is not (Register.CS or Register.FS or Register.GS);
+        bool plain = instruction.SegmentPrefix is not (Register.CS or Register.FS or Register.GS);
         for (int n = 0; n < instruction.OpCount; n++)
             plain &= instruction.GetOpKind(n) switch
             {

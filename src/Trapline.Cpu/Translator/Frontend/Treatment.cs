@@ -39,4 +39,8 @@ public enum Treatment : byte
     StringStep,
     /// <summary>Its bytes are copied, with guest RCX back in its place for the time: AH to BH beside RCX, or CH.</summary>
     InRcx,
+    /// <summary>REP STOS and REP MOVS.</summary>
+    StringRun,
+    /// <summary>MOV from a segment register to a general one.</summary>
+    ReadSelector,
 }

@@ -85,6 +85,7 @@ public sealed unsafe class Addresses
     public HostAddress Gpr(int register) => At(&_s->Gpr[register]);
     public HostAddress Ymm(int register) => At(&_s->Ymm[register * 4]);
     public HostAddress Fpr(int physical) => At(&_s->Fpr[physical * 2]);
+    public HostAddress Selector(int segment) => At(&(&_s->Es)[segment].Selector);
     public HostAddress SegmentBase(int segment) => At(&_s->AddressBase[segment]);
 
     /// <summary>The tag array of a context's reads or writes, indexed by page number; addends follow <see cref="SoftTlb.Entries"/> words later.</summary>
