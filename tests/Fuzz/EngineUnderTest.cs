@@ -102,6 +102,7 @@ public sealed unsafe class EngineUnderTest : IDisposable
         for (int step = 0; step < 24 && s->Rip >= start && s->Rip < end; step++)
         {
             s->Attention = random.OneIn(16) ? 1 : 0;
+            s->Calm = 0;
             string? difference = _cpu.StepCompared(random.OneIn(3), random.OneIn(3), out bool completed);
             if (difference != null || !completed)
                 return difference;

@@ -115,7 +115,7 @@ public sealed class CodeFacts
             RegAccess = reg >= 0 ? AccessOf(instruction, info.GetOpAccess(reg), reg) : OpAccess.None,
             RmAccess = rm >= 0 ? AccessOf(instruction, info.GetOpAccess(rm), rm) : OpAccess.None,
             VvvvAccess = vvvv >= 0 ? info.GetOpAccess(vvvv) : OpAccess.None,
-            GivesEcx = instruction.Mnemonic is Mnemonic.Pcmpistri or Mnemonic.Vpcmpistri,
+            GivesEcx = instruction.Mnemonic is Mnemonic.Pcmpistri or Mnemonic.Vpcmpistri or Mnemonic.Pcmpestri or Mnemonic.Pcmpestri64 or Mnemonic.Vpcmpestri or Mnemonic.Vpcmpestri64,
             Vex = code.Encoding == EncodingKind.VEX,
             Vector = vector,
             X87 = x87,
@@ -263,8 +263,7 @@ public sealed class CodeFacts
     /// <summary>Vector instructions that stay with the interpreter: implicit operands, gathers, and those that change MXCSR.</summary>
     private static readonly FrozenSet<Mnemonic> VectorExceptions = new[]
     {
-        Mnemonic.Pcmpestri64, Mnemonic.Pcmpestrm64, Mnemonic.Vpcmpestri64, Mnemonic.Vpcmpestrm64, Mnemonic.Pcmpestri, Mnemonic.Vpcmpestri, Mnemonic.Pcmpestrm, Mnemonic.Pcmpistrm,
-        Mnemonic.Vpcmpestrm, Mnemonic.Vpcmpistrm, Mnemonic.Maskmovdqu, Mnemonic.Vmaskmovdqu, Mnemonic.Vmaskmovps, Mnemonic.Vmaskmovpd,
+        Mnemonic.Maskmovdqu, Mnemonic.Vmaskmovdqu, Mnemonic.Vmaskmovps, Mnemonic.Vmaskmovpd,
         Mnemonic.Vpmaskmovd, Mnemonic.Vpmaskmovq, Mnemonic.Vpgatherdd, Mnemonic.Vpgatherdq, Mnemonic.Vpgatherqd, Mnemonic.Vpgatherqq,
         Mnemonic.Vgatherdps, Mnemonic.Vgatherdpd, Mnemonic.Vgatherqps, Mnemonic.Vgatherqpd,
     }.ToFrozenSet();
@@ -275,5 +274,6 @@ public sealed class CodeFacts
         Mnemonic.Movntdq, Mnemonic.Movntdqa, Mnemonic.Vmovntps, Mnemonic.Vmovntpd, Mnemonic.Vmovntdq, Mnemonic.Vmovntdqa,
     }.ToFrozenSet();
 
-    private static readonly FrozenSet<Mnemonic> UnalignedMoves = new[] { Mnemonic.Movups, Mnemonic.Movupd, Mnemonic.Movdqu, Mnemonic.Lddqu, Mnemonic.Pcmpistri }.ToFrozenSet();
+    private static readonly FrozenSet<Mnemonic> UnalignedMoves = new[] { Mnemonic.Movups, Mnemonic.Movupd, Mnemonic.Movdqu, Mnemonic.Lddqu,
+        Mnemonic.Pcmpistri, Mnemonic.Pcmpestri, Mnemonic.Pcmpestri64, Mnemonic.Pcmpistrm, Mnemonic.Pcmpestrm, Mnemonic.Pcmpestrm64 }.ToFrozenSet();
 }

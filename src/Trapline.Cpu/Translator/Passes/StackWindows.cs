@@ -125,10 +125,6 @@ public static class StackWindows
                 long distance = code32 ? (int)i.Iced.MemoryDisplacement64 : (long)i.Iced.MemoryDisplacement64;
                 by = (int)distance;
                 return i.Iced.MemoryBase != Pointer(code32) || i.Iced.MemoryIndex != Register.None || Math.Abs(distance) > FarthestLocal;
-            case Treatment.Reencode or Treatment.WithRcx or Treatment.LoadConstant or Treatment.ByteSwap or Treatment.ExchangeRax:
-                break;
-            default:
-                return false;
         }
         if (i.Iced.Op0Kind == OpKind.Register && i.Iced.Op0Register == Pointer(code32) && i.Iced.Mnemonic is Mnemonic.Add or Mnemonic.Sub
             && i.Iced.Op1Kind is OpKind.Immediate8to64 or OpKind.Immediate32to64 or OpKind.Immediate8to32 or OpKind.Immediate32)

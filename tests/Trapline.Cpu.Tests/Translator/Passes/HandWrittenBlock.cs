@@ -11,14 +11,16 @@ internal static unsafe class HandWrittenBlock
 
     private const int PageSize = 4096;
 
-    public static GuestBlock Read(Action<Assembler> program)
+    public static GuestBlock Read(Action<Assembler> program) => Read(TranslatedGuest.Assemble(program, At));
+
+    public static GuestBlock Read(byte[] program, bool code32 = false)
     {
         byte[] page = new byte[PageSize];
         Array.Fill(page, (byte)0xCC);
-        TranslatedGuest.Assemble(program, At).CopyTo(page, 0);
+        program.CopyTo(page, 0);
         GuestBlock block = new();
         fixed (byte* code = page)
-            new BlockReader().Read(code, page.Length, At, GuestBlock.MaxInstructions, new ModeRules(Supervisor: false, Vectors: true, new ModelFeatures(CpuModel.Max)), block);
+            new BlockReader().Read(code, page.Length, At, GuestBlock.MaxInstructions, new ModeRules(Supervisor: false, Vectors: true, new ModelFeatures(CpuModel.Max), Code32: code32), block);
         return block;
     }
 }

@@ -45,6 +45,10 @@ public sealed class StackWindowsTests
     [InlineData("leave")]
     [InlineData("add")]
     [InlineData("lea")]
+    [InlineData("selector")]
+    [InlineData("xchg")]
+    [InlineData("bswap")]
+    [InlineData("constant")]
     public void An_unknown_stack_pointer_ends_the_window(string way)
     {
         string[] windows = Windows(a =>
@@ -57,12 +61,26 @@ public sealed class StackWindowsTests
                 case "pop": a.pop(rsp); break;
                 case "leave": a.leave(); break;
                 case "add": a.add(rsp, rax); break;
+                case "selector": a.mov(esp, ds); break;
+                case "xchg": a.xchg(rax, rsp); break;
+                case "bswap": a.bswap(rsp); break;
+                case "constant": a.mov(esp, 0x1000); break;
                 default: a.lea(rsp, __[rsp + rax]); break;
             }
             a.push(rbx);
             a.ret();
         });
         Assert.Equal(["-8..0w", way == "pop" ? "+" : "", "-8..0w", "+"], windows);
+    }
+
+    /// <summary>The one-byte INC and DEC of 32-bit code are treated by themselves.</summary>
+    [Fact]
+    public void A_stack_pointer_that_is_counted_ends_the_window()
+    {
+        GuestBlock block = HandWrittenBlock.Read([0x50, 0x44, 0x53, 0xC3], code32: true); // PUSH EAX; INC ESP; PUSH EBX; RET
+        StackWindows.Run(block);
+        Assert.Equal(Treatment.StepRegister, block.Instructions[1].Treatment);
+        Assert.Equal([true, false, true, false], block.Instructions.Take(4).Select(i => i.WindowBegins));
     }
 
     [Fact]
