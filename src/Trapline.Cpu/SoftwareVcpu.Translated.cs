@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using Trapline.Cpu.Interpreter;
+using Trapline.Cpu.Interpreter.Families;
 using Trapline.Cpu.Mmu;
 using Trapline.Cpu.Translator;
 using Trapline.Cpu.Translator.CodeCache;
@@ -137,6 +138,14 @@ public sealed unsafe partial class SoftwareVcpu
                     translator.Prepare();
                     translator.Link(number, block);
                     entry = block->Native;
+                    continue;
+                case ExitKind.Time:
+                    if (s->Cpl != 0 && (s->Cr4 & Cr4.Tsd) != 0)
+                        break; // #GP
+                    translator.Counters.TimeExits++;
+                    ModelSpecific.SetTime(this, s, withId: site.Size != 0);
+                    entry = site.Resume;
+                    vectors = site.Vectors;
                     continue;
                 case ExitKind.Attention:
                     translator.Counters.AttentionExits++;

@@ -18,6 +18,7 @@ public struct TranslatorCounters
     public long LinkExits;
     public long JumpMisses;
     public long AttentionExits;
+    public long TimeExits;
     public long Interpreted;
 
     public readonly IEnumerable<EngineDetail> Describe() =>
@@ -35,6 +36,7 @@ public struct TranslatorCounters
         new("stack window", "exits: another page", WindowMisses),
         new("stack window", "exits: frame or structure across two pages", Straddles),
         new("other", "exits: attention", AttentionExits),
+        new("other", "exits: the time is asked for", TimeExits),
         new("other", "exits: one instruction interpreted", Interpreted),
     ];
 }

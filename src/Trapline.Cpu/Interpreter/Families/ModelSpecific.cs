@@ -77,16 +77,23 @@ public static unsafe class ModelSpecific
     {
         if (s->Cpl != 0 && (s->Cr4 & Cr4.Tsd) != 0)
             return cpu.GeneralProtection();
-        SetEdxEax(s, cpu.TimeStampCounter);
+        SetTime(cpu, s, withId: false);
         return Status.Next;
+    }
+
+    /// <summary>What RDTSC and RDTSCP leave in the registers.</summary>
+    internal static void SetTime(SoftwareVcpu cpu, CpuState* s, bool withId)
+    {
+        SetEdxEax(s, cpu.TimeStampCounter);
+        if (withId)
+            s->Gpr[1] = (uint)s->TscAux;
     }
 
     private static int ReadTimeStampAndId(SoftwareVcpu cpu, CpuState* s, Op* op)
     {
         if (s->Cpl != 0 && (s->Cr4 & Cr4.Tsd) != 0)
             return cpu.GeneralProtection();
-        SetEdxEax(s, cpu.TimeStampCounter);
-        s->Gpr[1] = (uint)s->TscAux;
+        SetTime(cpu, s, withId: true);
         return Status.Next;
     }
 

@@ -13,6 +13,8 @@ public enum ExitKind : byte
     Link,
     /// <summary>The target of an indirect jump or call is not in the jump cache. Nothing has changed yet.</summary>
     JumpMiss,
+    /// <summary>The instruction reads the time-stamp counter. Nothing else of the state changes.</summary>
+    Time,
     /// <summary>Attention is wanted; go on at <see cref="ExitSite.Rip"/>.</summary>
     Attention,
 }

@@ -108,6 +108,7 @@ internal sealed unsafe class TranslationListing
         ExitKind.WriteMiss => $"a write of {site.Size} bytes missed the soft TLB",
         ExitKind.Window => "the stack window does not cover what follows",
         ExitKind.Link => $"to 0x{site.Rip:x}, not linked yet",
+        ExitKind.Time => "the time is asked for",
         ExitKind.JumpMiss => "the target is not in the jump cache",
         _ => $"attention is wanted; then on at 0x{site.Rip:x}",
     };

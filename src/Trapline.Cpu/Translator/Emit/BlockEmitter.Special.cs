@@ -97,6 +97,13 @@ public sealed unsafe partial class BlockEmitter
         return scratch;
     }
 
+    private void EmitReadTime(in GuestInstruction i)
+    {
+        int site = AddSite(new ExitSite { Kind = ExitKind.Time, Rip = i.Rip, Size = (byte)(i.Iced.Mnemonic == Mnemonic.Rdtscp ? 1 : 0) });
+        Leave(site);
+        Site(site).Resume = _asm.Here;
+    }
+
     private void EmitReadSelector(in GuestInstruction i)
     {
         int guest = i.Iced.Op0Register.GetNumber(), home = HostRegister.Of(guest);

@@ -106,6 +106,9 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
             case Treatment.StringRun:
                 EmitStringRun(i);
                 return true;
+            case Treatment.ReadTime:
+                EmitReadTime(i);
+                return true;
             case Treatment.ReadSelector:
                 EmitReadSelector(i);
                 return true;

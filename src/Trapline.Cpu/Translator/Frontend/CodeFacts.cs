@@ -210,6 +210,8 @@ public sealed class CodeFacts
     private static readonly FrozenDictionary<Mnemonic, Treatment> Specials = new Dictionary<Mnemonic, Treatment>
     {
         [Mnemonic.Lea] = Treatment.LoadAddress,
+        [Mnemonic.Rdtsc] = Treatment.ReadTime,
+        [Mnemonic.Rdtscp] = Treatment.ReadTime,
         [Mnemonic.Bswap] = Treatment.ByteSwap,
         [Mnemonic.Div] = Treatment.Divide,
         [Mnemonic.Idiv] = Treatment.Divide,

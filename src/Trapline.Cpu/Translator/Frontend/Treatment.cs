@@ -41,6 +41,8 @@ public enum Treatment : byte
     InRcx,
     /// <summary>REP STOS and REP MOVS.</summary>
     StringRun,
+    /// <summary>RDTSC and RDTSCP: managed code gives the time, and the block goes on.</summary>
+    ReadTime,
     /// <summary>MOV from a segment register to a general one.</summary>
     ReadSelector,
 }
