@@ -183,7 +183,7 @@ public sealed unsafe partial class SoftwareVcpu
             bool completed;
             do
                 completed = Step(out fault);
-            while (completed && s->Rip == instruction.IP && instruction.HasRepPrefix); // a repetition pauses where attention is wanted
+            while (completed && s->Rip == instruction.IP && instruction.HasRepPrefix && instruction.IsStringInstruction); // a repetition pauses where attention is wanted
             if (!completed)
             {
                 outcome = $"the interpreter raised exception {fault.Vector} with code {fault.ErrorCode:x} at {s->Rip:x}";

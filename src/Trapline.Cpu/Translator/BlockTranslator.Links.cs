@@ -1,0 +1,106 @@
+using Trapline.Cpu.Interpreter;
+using Trapline.Cpu.Mmu;
+using Trapline.Cpu.Translator.CodeCache;
+using Trapline.Cpu.Translator.Emit;
+using Trapline.Cpu.Translator.Runtime;
+using Assembler = Trapline.Cpu.Translator.Emit.Assembler;
+
+namespace Trapline.Cpu.Translator;
+
+/// <summary>Jumps from translation to translation: links at direct jumps, the jump cache for indirect ones.</summary>
+public sealed unsafe partial class BlockTranslator
+{
+    /// <summary>Makes a direct jump at a site lead to the block's translation from now on.</summary>
+    public void Link(uint number, Block* target)
+    {
+        ref ExitSite site = ref Site(number);
+        if (site.Owner is null || site.Owner.Dropped || !_table.TryGetValue(KeyOf(target, safe: false), out Translation? to))
+            return;
+        Assembler asm = At(site.Patch);
+        switch (site.Form)
+        {
+            case LinkForm.Near:
+                asm.Patch(site.Patch, to.Entry);
+                break;
+            case LinkForm.FarJump or LinkForm.FarCall:
+                uint id = _low.Frame->LinkId;
+                if (!MayLink(target))
+                {
+                    AddJump(target);
+                    return;
+                }
+                if (site.Relinks == MostRelinks)
+                {
+                    LinkThroughCache(ref asm, site, target);
+                    return;
+                }
+                site.Relinks++;
+                if (site.Form == LinkForm.FarJump)
+                    BlockEmitter.WriteFarJump(ref asm, _addresses, id, site.Cold, to.Entry);
+                else
+                    BlockEmitter.WriteFarCall(ref asm, _addresses, id, site.Island, to.Entry);
+                NoteLinked(id, target);
+                break;
+        }
+        to.Incoming.Add((int)number);
+        Counters.Linked++;
+    }
+
+    /// <summary>Without PCIDs every switch of address space ends a scope: then looking a target up each time is cheaper than linking it anew.</summary>
+    private const int MostRelinks = 32;
+
+    private void LinkThroughCache(ref Assembler asm, in ExitSite site, Block* target)
+    {
+        if (!AddJump(target))
+            return;
+        if (site.Form == LinkForm.FarJump)
+            BlockEmitter.WriteCachedJump(ref asm, target->Rip, _stubs.Dispatch);
+        else
+            BlockEmitter.WriteCachedCall(ref asm, target->Rip, site.Island, _stubs.Dispatch);
+    }
+
+    /// <summary>In rings below 3, links must outlive switches of address space where there are global pages: only those do.</summary>
+    private bool MayLink(Block* target) => _low.Frame->LinkId != LinkScopes.NoLinks && (_context == SoftTlb.User || !_mmu.HasGlobalPages
+        || (_mmu.IsGlobal(target->Rip) && (target->SecondOffset == Block.NoPage || _mmu.IsGlobal((target->Rip | 0xFFF) + 1))));
+
+    private void NoteLinked(uint id, Block* target)
+    {
+        _scopes.Note(id, target->Rip);
+        if (target->SecondOffset != Block.NoPage)
+            _scopes.Note(id, (target->Rip | 0xFFF) + 1);
+    }
+
+    /// <summary>Lets indirect jumps find the block.</summary>
+    /// <returns>False: it has no translation, or its page may not be linked.</returns>
+    public bool AddJump(Block* target)
+    {
+        if (target->Native == 0 || !MayLink(target))
+            return false;
+        uint slot = LowLayout.JumpSlot(target->Rip);
+        _low.JumpKeys[slot] = 0 - (target->Rip + _low.Frame->CodeKey);
+        _low.JumpTargets[slot] = target->Native;
+        NoteLinked(_low.Frame->LinkId, target);
+        return true;
+    }
+
+    /// <summary>Makes indirect jumps to an address leave as if it were not in the jump cache, but after the jump. Always true.</summary>
+    public bool AddStop(ulong rip)
+    {
+        uint slot = LowLayout.JumpSlot(rip);
+        _low.JumpKeys[slot] = 0 - (rip + _low.Frame->CodeKey);
+        _low.JumpTargets[slot] = _stubs.Miss;
+        return true;
+    }
+
+    private void Unlink(ref ExitSite site)
+    {
+        Assembler asm = At(site.Patch);
+        if (site.Form == LinkForm.Near)
+            asm.Patch(site.Patch, site.Cold);
+        else
+            asm.Jump(site.Cold);
+    }
+
+    /// <summary>The key of link number 0, which no address space has.</summary>
+    private static ulong EmptyJump(uint slot) => 0 - (ulong)slot;
+}
