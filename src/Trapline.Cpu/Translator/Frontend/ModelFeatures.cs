@@ -23,6 +23,8 @@ public sealed class ModelFeatures(CpuModel model)
     {
         CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387 => model.Has(Feature.Fpu),
         CpuidFeature.MMX => model.Has(Feature.Mmx),
+        CpuidFeature.TSC => model.Has(Feature.Tsc),
+        CpuidFeature.RDTSCP => model.Has(Feature.Rdtscp),
         CpuidFeature.CMOV => model.Has(Feature.Cmov),
         CpuidFeature.SSE => model.Has(Feature.Sse),
         CpuidFeature.SSE2 => model.Has(Feature.Sse2),
