@@ -53,7 +53,7 @@ public readonly unsafe ref struct OriginalBytes
     {
         if (*vex != 0xC4)
             return true; // C5 has no such bit: the top of its vvvv tells it from LDS
-        bool general = facts.RegIsGeneral || facts.RmIsGeneral || facts.VvvvIsGeneral, inImmediate = (vex[1] & 0x1F) == 3 && vex[3] is >= 0x4A and <= 0x4C;
+        bool general = facts.RegIsGeneral || facts.RmIsGeneral || facts.VvvvIsGeneral || facts.TakesLengths, inImmediate = (vex[1] & 0x1F) == 3 && vex[3] is >= 0x4A and <= 0x4C;
         return (vex[1] & 0x20) != 0 && (vex[2] & 0x40) != 0 && !(general && (vex[2] & 0x80) != 0) && !(inImmediate && last > 0x7F);
     }
 

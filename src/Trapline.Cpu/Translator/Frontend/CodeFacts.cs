@@ -26,6 +26,9 @@ public sealed class CodeFacts
     public OpAccess RmAccess { get; private init; }
     public OpAccess VvvvAccess { get; private init; }
 
+    /// <summary>Operands are in EAX and EDX, or RAX and RDX where W says so.</summary>
+    public bool TakesLengths { get; private init; }
+
     /// <summary>Its result is in ECX.</summary>
     public bool GivesEcx { get; private init; }
 
@@ -115,6 +118,7 @@ public sealed class CodeFacts
             RegAccess = reg >= 0 ? AccessOf(instruction, info.GetOpAccess(reg), reg) : OpAccess.None,
             RmAccess = rm >= 0 ? AccessOf(instruction, info.GetOpAccess(rm), rm) : OpAccess.None,
             VvvvAccess = vvvv >= 0 ? info.GetOpAccess(vvvv) : OpAccess.None,
+            TakesLengths = instruction.Mnemonic is Mnemonic.Vpcmpestri or Mnemonic.Vpcmpestri64 or Mnemonic.Vpcmpestrm or Mnemonic.Vpcmpestrm64,
             GivesEcx = instruction.Mnemonic is Mnemonic.Pcmpistri or Mnemonic.Vpcmpistri or Mnemonic.Pcmpestri or Mnemonic.Pcmpestri64 or Mnemonic.Vpcmpestri or Mnemonic.Vpcmpestri64,
             Vex = code.Encoding == EncodingKind.VEX,
             Vector = vector,
