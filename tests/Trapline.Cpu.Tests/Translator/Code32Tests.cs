@@ -31,6 +31,37 @@ public sealed unsafe class Code32Tests
         a.pop(ebp);
     });
 
+    /// <summary>The lengths are EAX and EDX, whatever VEX.W says: EDX is -1 here, and one byte, where RDX would be a large number.</summary>
+    [TranslatorFact]
+    public void ComparedStringsHave32BitLengths() => Compare(a =>
+    {
+        a.mov(eax, -3);
+        a.mov(edx, -1);
+        a.movd(xmm4, eax);
+        a.movd(xmm6, edx);
+        a.db([0xC4, 0xE3, 0xF9, 0x61, 0xE6, 0xA8]); // VPCMPESTRI xmm4, xmm6, A8h with W
+        a.pushfd();
+        a.pop(ebp);
+    });
+
+    [TranslatorFact]
+    public void RunsOfStringInstructions() => Compare(a =>
+    {
+        a.mov(eax, 0x01020304);
+        a.mov(edi, Data);
+        a.mov(ecx, 24);
+        a.rep.stosd();
+        a.mov(esi, Data + 1);
+        a.mov(ecx, 90);
+        a.rep.movsb(); // over its own source
+        a.xor(ecx, ecx);
+        a.mov(edi, 0x7000_0000); // nothing is there, and nothing is asked of it
+        a.rep.stosb();
+        a.mov(ecx, 3);
+        a.mov(edi, High + 0x1000 - 12);
+        a.rep.stosd(); // to the page's last byte
+    });
+
     [TranslatorFact]
     public void CallsAndStackFrames() => Compare(a =>
     {
