@@ -171,11 +171,11 @@ public sealed unsafe partial class SoftwareVcpu
                 outcome = "the interpreter cannot fetch";
                 break;
             }
-            Instruction instruction = _translator!.Decode(offset, s->Rip);
+            Instruction instruction = DecodeHere(offset);
             if (n > 0 && CodeFacts.Of(instruction).Treatment == Treatment.Interpret)
                 break;
             if (instruction.IsInvalid)
-                undefined.AddUnknown(); // goes on in the next page
+                undefined.AddUnknown(); // goes on in a page that is not there
             else
                 undefined.Add(instruction);
             byte shadow = s->StiShadow;
@@ -183,7 +183,7 @@ public sealed unsafe partial class SoftwareVcpu
             bool completed;
             do
                 completed = Step(out fault);
-            while (completed && s->Rip == instruction.IP && instruction.HasRepPrefix && instruction.IsStringInstruction); // a repetition pauses where attention is wanted
+            while (completed && s->Rip == instruction.IP && instruction.HasRepPrefix && instruction.IsStringInstruction); // paused for attention
             if (!completed)
             {
                 outcome = $"the interpreter raised exception {fault.Vector} with code {fault.ErrorCode:x} at {s->Rip:x}";
@@ -213,6 +213,14 @@ public sealed unsafe partial class SoftwareVcpu
         Disassemble(start, end, text);
         Agree(end, start, undefined, text);
         return text.ToString();
+    }
+
+    /// <summary>The instruction at RIP, whose first byte is at a backing offset; in two pages, if it is.</summary>
+    private Instruction DecodeHere(ulong offset)
+    {
+        ulong rip = State->Rip, left = 4096 - (offset & 0xFFF);
+        Instruction instruction = _translator!.Decode(offset, rip);
+        return instruction.IsInvalid && left < 15 && FetchTranslate(left, out _, out ulong second) ? _translator.DecodeAcross(offset, second, rip) : instruction;
     }
 
     private bool Agree(ulong end, ulong start, in UndefinedState undefined, StringBuilder? text)

@@ -206,6 +206,16 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     public Instruction Decode(ulong offset, ulong rip) =>
         _reader.One(_memory.BackingBase + offset, 4096 - (int)(offset & 0xFFF), rip, (_low.State->Mode & BlockMode.SizeMask) == BlockMode.Code32);
 
+    /// <summary>The instruction that begins at the end of one page and ends in another.</summary>
+    public Instruction DecodeAcross(ulong offset, ulong second, ulong rip)
+    {
+        byte* gathered = stackalloc byte[32];
+        int first = 4096 - (int)(offset & 0xFFF);
+        Buffer.MemoryCopy(_memory.BackingBase + offset, gathered, 16, first);
+        Buffer.MemoryCopy(_memory.BackingBase + second, gathered + first, 16, 16);
+        return _reader.One(gathered, first + 16, rip, (_low.State->Mode & BlockMode.SizeMask) == BlockMode.Code32);
+    }
+
     /// <summary>Arithmetic flags that code may read before it writes them, by the same analysis that translations are made with.</summary>
     public RflagsBits LiveFrom(ulong offset, ulong rip, uint mode)
     {
