@@ -54,7 +54,7 @@ public sealed unsafe partial class BlockEmitter
 
     /// <summary>Probes the address in r14: RCX becomes the addend, flags stay as they are if live.</summary>
     /// <param name="keep">r14 must still be the address afterwards.</param>
-    /// <returns>Whether r14 is still the address.</returns>
+    /// <returns>Whether r14 is still the address; else it is the offset in the page.</returns>
     private bool ProbeScratch(ulong rip, int size, bool write, bool live, nint resume, bool keep, bool group = false)
     {
         int tags = addresses.TlbTags(_context, write);

@@ -1,5 +1,4 @@
 using Iced.Intel;
-using Trapline.Cpu.Mmu;
 using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Cpu.Translator.Frontend;
 
@@ -64,19 +63,12 @@ public sealed unsafe partial class BlockEmitter
     {
         nint resume = _asm.Here;
         bool live = !i.FlagsDeadBefore;
-        int tags = addresses.TlbTags(_context, write);
-        HostAddress tag = new(HostRegister.None, HostRegister.Rcx, 3, tags);
         _asm.Move(HostRegister.Scratch, pointer);
+        ProbeScratch(i.Rip, size, write, live, resume, keep: false);
         SaveFlags(live);
-        _asm.RotateRight32(HostRegister.Rcx, HostRegister.Scratch, 12);
-        _asm.AluImmediate(Alu.And, HostRegister.Rcx, (int)SoftTlb.IndexMask, wide: false);
-        _asm.AluMemory(Alu.Sub, HostRegister.Scratch, tag);
-        _asm.AluImmediate(Alu.Cmp, HostRegister.Scratch, 4096 - size);
-        AddMiss(i.Rip, size, write, tags, live, resume, _asm.Jump(Condition.Above));
         _asm.Lea(HostRegister.Scratch, new HostAddress(HostRegister.Scratch, HostRegister.GuestRcx, size switch { 1 => 0, 2 => 1, 4 => 2, _ => 3 }, 0));
         _asm.AluImmediate(Alu.Cmp, HostRegister.Scratch, 4096);
         AddExit(Condition.Above, tooLong, live);
-        LoadAddend(tags);
         RestoreFlags(live);
     }
 
