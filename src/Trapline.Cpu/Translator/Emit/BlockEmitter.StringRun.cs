@@ -1,3 +1,4 @@
+using System.Numerics;
 using Iced.Intel;
 using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Cpu.Translator.Frontend;
@@ -66,7 +67,7 @@ public sealed unsafe partial class BlockEmitter
         _asm.Move(HostRegister.Scratch, pointer);
         ProbeScratch(i.Rip, size, write, live, resume, keep: false);
         SaveFlags(live);
-        _asm.Lea(HostRegister.Scratch, new HostAddress(HostRegister.Scratch, HostRegister.GuestRcx, size switch { 1 => 0, 2 => 1, 4 => 2, _ => 3 }, 0));
+        _asm.Lea(HostRegister.Scratch, new HostAddress(HostRegister.Scratch, HostRegister.GuestRcx, BitOperations.Log2((uint)size), 0));
         _asm.AluImmediate(Alu.Cmp, HostRegister.Scratch, 4096);
         AddExit(Condition.Above, tooLong, live);
         RestoreFlags(live);

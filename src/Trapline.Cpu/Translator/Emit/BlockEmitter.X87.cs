@@ -25,13 +25,7 @@ public sealed unsafe partial class BlockEmitter
     private void EmitX87Needed(in GuestInstruction first)
     {
         _x87 = true;
-        bool save = !first.FlagsDeadBefore;
-        SaveFlags(save);
-        _asm.AluMemoryImmediate(Alu.Cmp, addresses.X87, 0, wide: false);
-        nint from = _asm.Jump(Condition.Equal);
-        RestoreFlags(save);
-        int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = first.Rip });
-        _cold.Add(new ColdPath { Kind = ColdKind.LoadX87, From = from, Saved = save, Back = _asm.Here, Site = site });
+        EmitLoadNeeded(first, addresses.X87, ColdKind.LoadX87);
     }
 
     /// <summary>
@@ -79,7 +73,7 @@ public sealed unsafe partial class BlockEmitter
             _asm.Store(addresses.Fdp, Home(instruction.MemoryBase));
             return;
         }
-        bool constant = instruction.MemoryIndex == Register.None && instruction.MemoryBase is Register.None or Register.RIP && instruction.MemoryIndex == Register.None;
+        bool constant = instruction.MemoryIndex == Register.None && instruction.MemoryBase is Register.None or Register.RIP;
         if (constant)
             _asm.Constant(HostRegister.Scratch, instruction.MemoryDisplacement64);
         else if (_code32)

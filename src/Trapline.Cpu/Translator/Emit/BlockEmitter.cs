@@ -179,8 +179,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
     private void EmitExit(in ExitSite site)
     {
         int number = AddSite(site);
-        _asm.Call(stubs.ExitByCall);
-        _asm.Int32(number);
+        Leave(number);
     }
 
     private void EmitFallThrough()
@@ -204,15 +203,18 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
         _asm.Store(addresses.Instructions, HostRegister.Rcx);
     }
 
-    private void EmitVectorsNeeded(in GuestInstruction first)
+    private void EmitVectorsNeeded(in GuestInstruction first) => EmitLoadNeeded(first, addresses.VectorsLoaded, ColdKind.LoadVectors);
+
+    /// <summary>Registers that the host loads when they are first needed; <paramref name="loaded"/> is not zero if they are. RCX survives.</summary>
+    private void EmitLoadNeeded(in GuestInstruction first, in HostAddress loaded, ColdKind load)
     {
         bool save = !first.FlagsDeadBefore;
         SaveFlags(save);
-        _asm.AluMemoryImmediate(Alu.Cmp, addresses.VectorsLoaded, 0, wide: false);
+        _asm.AluMemoryImmediate(Alu.Cmp, loaded, 0, wide: false);
         nint from = _asm.Jump(Condition.Equal);
         RestoreFlags(save);
         int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = first.Rip });
-        _cold.Add(new ColdPath { Kind = ColdKind.LoadVectors, From = from, Saved = save, Back = _asm.Here, Site = site });
+        _cold.Add(new ColdPath { Kind = load, From = from, Saved = save, Back = _asm.Here, Site = site });
     }
 
     /// <summary>Flags into AX, guest RAX aside; nothing else is touched.</summary>
