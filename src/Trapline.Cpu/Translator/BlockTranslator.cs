@@ -125,8 +125,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         if (spans)
         {
             // One instruction in two pages: its bytes side by side.
-            Buffer.MemoryCopy(code, gathered, 16, block->Bytes);
-            Buffer.MemoryCopy(_memory.BackingBase + block->SecondOffset, gathered + block->Bytes, 16, block->SecondBytes);
+            Gather(gathered, block->Offset, block->Bytes, block->SecondOffset, block->SecondBytes);
             code = gathered;
             length = block->Bytes + block->SecondBytes;
         }
@@ -211,9 +210,15 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     {
         byte* gathered = stackalloc byte[32];
         int first = 4096 - (int)(offset & 0xFFF);
-        Buffer.MemoryCopy(_memory.BackingBase + offset, gathered, 16, first);
-        Buffer.MemoryCopy(_memory.BackingBase + second, gathered + first, 16, 16);
+        Gather(gathered, offset, first, second, 16);
         return _reader.One(gathered, first + 16, rip, (_low.State->Mode & BlockMode.SizeMask) == BlockMode.Code32);
+    }
+
+    /// <summary>Up to 16 bytes from each of two places, side by side.</summary>
+    private void Gather(byte* to, ulong offset, int length, ulong second, int secondLength)
+    {
+        Buffer.MemoryCopy(_memory.BackingBase + offset, to, 16, length);
+        Buffer.MemoryCopy(_memory.BackingBase + second, to + length, 16, secondLength);
     }
 
     /// <summary>Arithmetic flags that code may read before it writes them, by the same analysis that translations are made with.</summary>
