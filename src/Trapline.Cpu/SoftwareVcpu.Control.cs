@@ -75,36 +75,11 @@ public sealed unsafe partial class SoftwareVcpu
         return true;
     }
 
-    /// <summary>CR4 bits that this model has.</summary>
-    private ulong Cr4Allowed()
-    {
-        ulong allowed = Cr4.Tsd | Cr4.Mce | Cr4.Pce | Cr4.OsFxsr | Cr4.OsXmmExcpt;
-        Allow(Feature.Vme, Cr4.Vme | Cr4.Pvi);
-        Allow(Feature.De, Cr4.De);
-        Allow(Feature.Pse, Cr4.Pse);
-        Allow(Feature.Pae, Cr4.Pae);
-        Allow(Feature.Pge, Cr4.Pge);
-        Allow(Feature.Umip, Cr4.Umip);
-        Allow(Feature.FsGsBase, Cr4.FsGsBase);
-        Allow(Feature.Pcid, Cr4.Pcide);
-        Allow(Feature.Xsave, Cr4.OsXsave);
-        Allow(Feature.Smep, Cr4.Smep);
-        Allow(Feature.Smap, Cr4.Smap);
-        Allow(Feature.Pku, Cr4.Pke);
-        return allowed;
-
-        void Allow(Feature feature, ulong bits)
-        {
-            if (_model.Has(feature))
-                allowed |= bits;
-        }
-    }
-
     internal bool WriteCr4(ulong value)
     {
         CpuState* s = State;
         ulong changed = value ^ s->Cr4;
-        if ((value & ~Cr4Allowed()) != 0)
+        if ((value & ~_model.Cr4Bits) != 0)
             return false;
         if (LongMode && (value & Cr4.Pae) == 0)
             return false;
@@ -124,9 +99,7 @@ public sealed unsafe partial class SoftwareVcpu
     internal bool WriteEfer(ulong value)
     {
         CpuState* s = State;
-        ulong allowed = Efer.Lma | (_model.Has(Feature.Syscall) ? Efer.Sce : 0) | (_model.Has(Feature.Lm) ? Efer.Lme : 0)
-            | (_model.Has(Feature.Nx) ? Efer.Nxe : 0);
-        if ((value & ~allowed) != 0)
+        if ((value & ~_model.EferBits) != 0)
             return false;
         ulong changed = value ^ s->Efer;
         if ((changed & Efer.Lme) != 0 && (s->Cr0 & Cr0.Pg) != 0)
@@ -137,11 +110,9 @@ public sealed unsafe partial class SoftwareVcpu
         return true;
     }
 
-    internal ulong Xcr0Allowed => _model.Xcr0Bits;
-
     internal bool WriteXcr0(ulong value)
     {
-        if ((value & ~Xcr0Allowed) != 0 || (value & 1) == 0 || ((value & 4) != 0 && (value & 2) == 0))
+        if ((value & ~_model.Xcr0Bits) != 0 || (value & 1) == 0 || ((value & 4) != 0 && (value & 2) == 0))
             return false;
         State->Xcr0 = value;
         ModeChanged();

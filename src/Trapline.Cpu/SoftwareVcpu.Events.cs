@@ -88,6 +88,30 @@ public sealed unsafe partial class SoftwareVcpu
             Deliver();
     }
 
+    /// <summary>Delivers what another engine had accepted: its side effects have happened there. A shadow holds off nothing that was accepted.</summary>
+    private void DeliverInjected(InjectedEvent injected)
+    {
+        CpuState* s = State;
+        bool exception = injected.Kind == InjectedKind.Exception;
+        if (injected.Kind == InjectedKind.NonMaskable)
+            s->NmiBlocked = 1;
+        if (exception)
+            _exceptions++;
+        else if (injected.Kind == InjectedKind.ExternalInterrupt)
+            _interruptsDelivered++;
+        s->StiShadow = s->MovSsShadow = 0;
+        _delivering = exception ? injected.Vector : Vector.Nmi;
+        if (DeliverEvent(injected.Vector, EventSource.External, injected.ErrorCode is not null, injected.ErrorCode ?? 0, s->Rip, Flags.Get(s)) != Status.Fault)
+            return;
+        if (_delivering == Vector.DoubleFault)
+        {
+            _activity = VcpuActivity.ShutDown;
+            return;
+        }
+        Escalate();
+        Deliver();
+    }
+
     /// <summary>INT n from a handler. On success the handler returns <see cref="Status.BlockEnd"/> through this.</summary>
     internal int SoftwareInterrupt(byte vector, ulong nextRip)
     {

@@ -8,12 +8,8 @@ public sealed unsafe partial class SoftwareVcpu
     /// <summary>IA32_TSC.</summary>
     internal ulong TimeStampCounter => _io.TimeStampCounter + State->TscOffset;
 
-    /// <summary>Number of machine-check banks, all of them silent.</summary>
-    private const uint MachineCheckBanks = 10;
-
     private ulong _machineCheckStatus;
-    private readonly ulong[] _machineCheckBanks = new ulong[4 * MachineCheckBanks];
-    private ulong _featureControl = 1; // locked, VMX off
+    private readonly ulong[] _machineCheckBanks = new ulong[4 * VcpuMsrs.MachineCheckBanks];
 
     /// <summary>RDMSR; false means #GP.</summary>
     internal bool ReadMsr(uint index, out ulong value)
@@ -24,7 +20,7 @@ public sealed unsafe partial class SoftwareVcpu
         {
             case Msr.Tsc: value = TimeStampCounter; return true;
             case Msr.TscAdjust: value = s->TscAdjust; return _model.Has(Feature.TscAdjust);
-            case Msr.FeatureControl: value = _featureControl; return _model.IsIntel;
+            case Msr.FeatureControl: value = 1; return _model.IsIntel;
             case Msr.SpecCtrl: value = s->SpecCtrl; return _model.Has(Feature.SpecCtrl);
             case Msr.ArchCapabilities: value = CpuModel.ArchCapabilities; return _model.Has(Feature.ArchCapabilities);
             case Msr.SysenterCs: value = s->SysenterCs; return true;
@@ -54,11 +50,11 @@ public sealed unsafe partial class SoftwareVcpu
             case Msr.PlatformId: return _model.IsIntel;
             case Msr.PlatformInfo: value = _model.TscFrequency / 100_000_000 << 8; return _model.IsIntel;
             case Msr.MiscFeatureEnables: return _model.IsIntel;
-            case Msr.McgCap: value = MachineCheckBanks; return true;
+            case Msr.McgCap: value = VcpuMsrs.MachineCheckBanks; return true;
             case Msr.McgStatus: value = _machineCheckStatus; return true;
             case Msr.HardwareConfiguration: return !_model.IsIntel;
             case Msr.DecodeConfiguration: value = 2; return !_model.IsIntel;
-            case >= Msr.Mc0Control and < Msr.Mc0Control + 4 * MachineCheckBanks: value = _machineCheckBanks[index - Msr.Mc0Control]; return true;
+            case >= Msr.Mc0Control and < Msr.Mc0Control + 4 * VcpuMsrs.MachineCheckBanks: value = _machineCheckBanks[index - Msr.Mc0Control]; return true;
             case Msr.LastBranchFromIp or Msr.LastBranchToIp or Msr.LastInterruptFromIp or Msr.LastInterruptToIp: return true;
             default: return _io.ReadMsr(Index, index, out value);
         }
@@ -139,7 +135,7 @@ public sealed unsafe partial class SoftwareVcpu
             case Msr.MicrocodeUpdate: return true; // no update ever applies
             case Msr.McgStatus: _machineCheckStatus = value & 7; return true;
             case Msr.MiscFeatureEnables: return _model.IsIntel && value == 0;
-            case >= Msr.Mc0Control and < Msr.Mc0Control + 4 * MachineCheckBanks:
+            case >= Msr.Mc0Control and < Msr.Mc0Control + 4 * VcpuMsrs.MachineCheckBanks:
                 // Controls are all zeros or all ones, status can only be cleared (SDM Vol. 3, 16.3.2).
                 if (((index & 3) == 0 && value + 1 > 1) || ((index & 3) == 1 && value != 0))
                     return false;

@@ -30,6 +30,8 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
     private const int AttentionStep = 64;
     /// <summary>INVLPG and the like happened in a block that must not go on with stale blocks.</summary>
     private const int AttentionFlush = 128;
+    /// <summary>An imported state came with an event to deliver first.</summary>
+    private const int AttentionInjected = 256;
 
     private readonly LowLayout _low;
     private readonly GuestMemory _memory;
@@ -47,6 +49,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
     private long _exceptions;
     private long _interruptsDelivered;
     private VcpuActivity _activity;
+    private InjectedEvent? _injected;
 
     public SoftwareVcpu(int index, GuestMemory memory, CpuModel model, IIoSeam io, IInterruptSource interrupts)
     {
@@ -315,11 +318,17 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
                 _activity = VcpuActivity.ShutDown;
                 return;
             }
-            bool escalates = (IsContributory(_delivering) && IsContributory(_fault.Vector))
-                || (_delivering == Vector.PageFault && (IsContributory(_fault.Vector) || _fault.Vector == Vector.PageFault));
-            if (escalates)
-                FaultCode(Vector.DoubleFault, 0);
+            Escalate();
         }
+    }
+
+    /// <summary>The pending fault came up while another was being delivered: some pairs make a double fault.</summary>
+    private void Escalate()
+    {
+        bool escalates = (IsContributory(_delivering) && IsContributory(_fault.Vector))
+            || (_delivering == Vector.PageFault && (IsContributory(_fault.Vector) || _fault.Vector == Vector.PageFault));
+        if (escalates)
+            FaultCode(Vector.DoubleFault, 0);
     }
 
     private byte _delivering;
@@ -357,6 +366,17 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         }
         if (_activity is VcpuActivity.WaitingForStartUp or VcpuActivity.ShutDown)
             return null;
+        if ((bits & AttentionInjected) != 0)
+        {
+            Interlocked.And(ref s->Attention, ~AttentionInjected);
+            if (_injected is { } injected)
+            {
+                _injected = null;
+                _activity = VcpuActivity.Running;
+                DeliverInjected(injected);
+                return null;
+            }
+        }
         if (s->PendingDebug != 0 && s->MovSsShadow == 0)
         {
             _activity = VcpuActivity.Running;
