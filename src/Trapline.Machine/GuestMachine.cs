@@ -205,15 +205,17 @@ public sealed class GuestMachine : IDisposable, IBoardHost
 
     void IVcpuHost.VcpuStopped(int index, StopReason reason)
     {
-        string where = "";
+        string where = "", why = reason.ToString();
         if (_board is { } board && index < board.Vcpus.Count)
         {
-            VcpuState state = board.Vcpus[index].Engine.Export();
+            IVcpuEngine engine = board.Vcpus[index].Engine;
+            why = engine.Failure ?? why;
+            VcpuState state = engine.Export();
             where = string.Create(CultureInfo.InvariantCulture, $" at {state.Segments[SegmentIndex.Cs].Selector:x}:{state.Rip:x}, CR2 {state.Cr2:x}, CR3 {state.Cr3:x}");
         }
         End(reason == StopReason.TripleFault
             ? new MachineOutcome(MachineEnd.TripleFault, $"vCPU {index} shut down after a triple fault{where}")
-            : new MachineOutcome(MachineEnd.Failed, $"vCPU {index} stopped ({reason}){where}"));
+            : new MachineOutcome(MachineEnd.Failed, $"vCPU {index} stopped: {why}{where}"));
     }
 
     void IVcpuHost.VcpuUnwakeable(int index)

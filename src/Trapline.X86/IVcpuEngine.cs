@@ -13,6 +13,8 @@ public enum StopReason
     TripleFault,
     /// <summary>A debugger's breakpoint or single step, when the engine was asked to stop there.</summary>
     Debug,
+    /// <summary>The engine cannot go on: <see cref="IVcpuEngine.Failure"/> says why.</summary>
+    Failed,
 }
 
 /// <summary>Counters that every engine keeps for one vCPU.</summary>
@@ -63,6 +65,9 @@ public interface IVcpuEngine : Core.IVcpuSignals, IDisposable
 
     /// <summary>Why something slower than the engine that was asked for runs this vCPU; null if nothing does.</summary>
     string? Shortcoming => null;
+
+    /// <summary>Why <see cref="Run"/> returned <see cref="StopReason.Failed"/>, in one line; null if it did not.</summary>
+    string? Failure => null;
 
     /// <summary>Counters of this engine's own kind, for people to read.</summary>
     IReadOnlyList<EngineDetail> Details => [];

@@ -27,6 +27,7 @@ internal sealed class PcBoard : IDisposable
     private readonly InterruptWiring _interrupts;
     private readonly AcpiPm _power;
     private readonly List<IDisposable> _timed = [];
+    private readonly EngineResources _engineResources;
 
     /// <param name="startAt">Guest time at which the board is switched on.</param>
     /// <exception cref="BadInputException">The memory or the boot images cannot be used.</exception>
@@ -37,6 +38,7 @@ internal sealed class PcBoard : IDisposable
         bool isRom = specification.Boot is { } given && RomImage.Recognizes(given.Kernel);
         Layout = MemoryLayout.For(specification.MemoryBytes, isRom ? (ulong)specification.Boot!.Kernel.Content.Length : 0);
         Memory = Allocate(Layout);
+        _engineResources = new EngineResources(Memory);
         Clock = new GuestClock(startAt);
         try
         {
@@ -105,6 +107,7 @@ internal sealed class PcBoard : IDisposable
             chip.Dispose();
         foreach (VcpuThread vcpu in Vcpus)
             vcpu.Dispose();
+        _engineResources.Dispose();
         Memory.Dispose();
     }
 
@@ -243,7 +246,7 @@ internal sealed class PcBoard : IDisposable
         {
             LocalApic apic = _interrupts.LocalApics[i];
             IInterruptSource source = Trace.Wants(TraceKinds.Interrupts) ? new TracedInterrupts(i, apic, Trace) : apic;
-            EngineParts parts = new(i, _specification.Cpu.Count, Memory, _model, Seam, source, Clock)
+            EngineParts parts = new(i, _specification.Cpu.Count, Memory, _model, Seam, source, Clock, _engineResources)
             {
                 Trace = Trace.WantsEngines ? Trace : null,
                 TraceWalks = Trace.Wants(TraceKinds.Walks),

@@ -1,6 +1,7 @@
 using Trapline.Core;
 using Trapline.Cpu;
 using Trapline.Cpu.Translator;
+using Trapline.Kvm;
 using Trapline.Memory;
 using Trapline.X86;
 
@@ -8,7 +9,8 @@ namespace Trapline.Machine;
 
 /// <summary>What an engine is given for one vCPU.</summary>
 public sealed record EngineParts(
-    int Index, int Count, GuestMemory Memory, CpuModel Model, IIoSeam Io, IInterruptSource Interrupts, IGuestClock Clock)
+    int Index, int Count, GuestMemory Memory, CpuModel Model, IIoSeam Io, IInterruptSource Interrupts, IGuestClock Clock,
+    EngineResources Resources)
 {
     /// <summary>Who wants to see exceptions; null for nobody.</summary>
     public IEngineTrace? Trace { get; init; }
@@ -35,13 +37,14 @@ public static class Engines
     /// <summary>Where the host cannot run it, the interpreter takes over: see <see cref="GuestMachine.EngineNote"/>.</summary>
     public const string Default = "translator";
 
-    public static IReadOnlyList<string> Names { get; } = ["translator", "interpreter", "verify"];
+    public static IReadOnlyList<string> Names { get; } = ["translator", "interpreter", "kvm", "verify"];
 
     /// <exception cref="BadInputException">No engine has this name.</exception>
     public static EngineFactory Find(string name) => name switch
     {
         "interpreter" => Software,
         "translator" => Translator,
+        "kvm" => Kvm,
         "verify" => Lockstep,
         _ => throw new BadInputException($"unknown engine '{name}': use one of {string.Join(", ", Names)}"),
     };
@@ -70,6 +73,18 @@ public static class Engines
             throw new BadInputException($"engine 'verify' cannot run here: {vcpu.Shortcoming}");
         vcpu.Observe(parts.Trace, parts.TraceWalks, parts.TraceTranslations);
         return vcpu;
+    }
+
+    private static KvmVcpu Kvm(EngineParts parts)
+    {
+        try
+        {
+            return new KvmVcpu(parts.Resources.Kvm, parts.Index, parts.Count, parts.Model, parts.Io, parts.Interrupts);
+        }
+        catch (KvmException refusal)
+        {
+            throw new BadInputException($"engine 'kvm' cannot run vCPU {parts.Index} here: {refusal.Message}");
+        }
     }
 
     private static SoftwareVcpu Software(EngineParts parts)
