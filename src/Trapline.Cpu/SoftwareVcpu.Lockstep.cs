@@ -6,6 +6,7 @@ using Trapline.Cpu.Mmu;
 using Trapline.Cpu.Translator;
 using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Cpu.Translator.Frontend;
+using Trapline.Cpu.Translator.Passes;
 using Trapline.Cpu.Translator.Runtime;
 using Trapline.Cpu.Translator.Verify;
 
@@ -57,7 +58,7 @@ public sealed unsafe partial class SoftwareVcpu
             return block;
         }
         // Now and then without stack windows, which otherwise only frames across pages use.
-        nint entry = (_lockstep!.Compared & 7) == 7 ? _translator.SafeEntry(block) : block->Native;
+        nint entry = (_lockstep!.Compared & 7) == 7 ? _translator.Find(block, Hoisting.None)?.Entry ?? 0 : block->Native;
         if (entry == 0)
             return block;
         string? difference = Compare(block->Rip, entry, out bool moved);
@@ -81,7 +82,7 @@ public sealed unsafe partial class SoftwareVcpu
         bool moved = false;
         string? difference = null;
         _lockstep!.Exact = exact;
-        if (block != null && _translator!.TryTranslate(block, safe, out nint entry, exact: exact))
+        if (block != null && _translator!.TryTranslate(block, safe ? Hoisting.None : Hoisting.All, out nint entry, exact: exact))
             difference = Compare(block->Rip, entry, out moved);
         completed = difference == null && (moved || Step(out _));
         return difference;

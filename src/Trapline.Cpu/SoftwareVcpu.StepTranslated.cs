@@ -2,6 +2,7 @@ using Trapline.Cpu.Interpreter;
 using Trapline.Cpu.Mmu;
 using Trapline.Cpu.Translator;
 using Trapline.Cpu.Translator.CodeCache;
+using Trapline.Cpu.Translator.Passes;
 using Trapline.Cpu.Translator.Runtime;
 
 namespace Trapline.Cpu;
@@ -21,7 +22,7 @@ public sealed unsafe partial class SoftwareVcpu
         Block* block = FindBlock(s->Mode);
         _holdFaults = false;
         BlockTranslator translator = _translator!;
-        if (block == null || !translator.TryTranslate(block, safe, out nint entry, alone: true, exact))
+        if (block == null || !translator.TryTranslate(block, safe ? Hoisting.None : Hoisting.All, out nint entry, alone: true, exact))
             return Step(out fault);
         fault = default;
         PackFlags(f);

@@ -5,6 +5,7 @@ using Trapline.Cpu.Mmu;
 using Trapline.Cpu.Translator;
 using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Cpu.Translator.Frontend;
+using Trapline.Cpu.Translator.Passes;
 using Trapline.Cpu.Translator.Runtime;
 using Trapline.Memory;
 using Trapline.X86;
@@ -44,7 +45,7 @@ public sealed unsafe partial class SoftwareVcpu
 
     public BlockTranslator? Translator => _translator;
 
-    private bool TryTranslate(Block* block) => _translator!.TryTranslate(block, safe: false, out _);
+    private bool TryTranslate(Block* block) => _translator!.TryTranslate(block, Hoisting.All, out _);
 
     /// <summary>Runs translated code from a block. Returns the block to interpret next, or null if the main loop must look at events.</summary>
     private Block* RunTranslated(Block* block)
@@ -103,8 +104,6 @@ public sealed unsafe partial class SoftwareVcpu
                         vectors = site.Vectors;
                         continue;
                     }
-                    if (site.Group && (f->ExitAddress & 0xFFF) + site.Size > 4096 && TrySafe(site, f, out entry))
-                        continue;
                     break;
                 case ExitKind.Window:
                     translator.Counters.WindowMisses++;
@@ -114,8 +113,20 @@ public sealed unsafe partial class SoftwareVcpu
                         vectors = site.Vectors;
                         continue;
                     }
-                    if (TrySafe(site, f, out entry))
+                    if (FindLessHoisted(site, Hoisting.Windows, f) is { } windowless)
+                    {
+                        entry = windowless.Entry;
                         continue;
+                    }
+                    break;
+                case ExitKind.Straddle:
+                    translator.Counters.Straddles++;
+                    if (FindLessHoisted(site, site.Group ? Hoisting.Groups : Hoisting.Windows, f) is { } other)
+                    {
+                        translator.LinkStraddle(number, other);
+                        entry = other.Entry;
+                        continue;
+                    }
                     break;
                 case ExitKind.JumpMiss:
                     translator.Counters.JumpMisses++;
@@ -191,27 +202,23 @@ public sealed unsafe partial class SoftwareVcpu
         return Volatile.Read(ref s->Attention) != 0 ? null : FindBlock(s->Mode);
     }
 
-    /// <summary>Code whose hoisted check straddles two pages goes on in a translation that checks each access by itself.</summary>
-    private bool TrySafe(in ExitSite site, TranslationFrame* f, out nint entry)
+    /// <summary>Code whose hoisted check does not hold goes on in a translation without that kind of check; null if there is none.</summary>
+    private Translation? FindLessHoisted(in ExitSite site, Hoisting without, TranslationFrame* f)
     {
+        BlockTranslator translator = _translator!;
         CpuState* s = State;
         ulong rip = site.Rip;
-        if ((f->ExitAddress & 0xFFF) + (ulong)(site.Group ? site.Size : site.Span) > 4096)
-            _translator!.Straddled(site.Owner!, site.Group);
-        entry = 0;
+        Hoisting hoisting = site.Owner!.Hoisting & ~without;
         s->Rip = rip;
-        if (!Mmu.Translate(rip, Access.Fetch | UserBit, out ulong gpa, out _) || !_memory.TryGetPage(gpa, out ulong page, out _))
-            return false;
+        if (translator.NeedsFlush || !Mmu.Translate(rip, Access.Fetch | UserBit, out ulong gpa, out _) || !_memory.TryGetPage(gpa, out ulong page, out _))
+            return null;
         Block* block = _blocks.FindFirst(page + (gpa & 0xFFF), rip, s->Mode);
         if (block == null)
         {
             UnpackFlags(f);
             block = FindBlock(s->Mode);
         }
-        if (block == null)
-            return false;
-        entry = _translator!.SafeEntry(block);
-        return entry != 0;
+        return block == null ? null : translator.Find(block, hoisting);
     }
 
     /// <summary>

@@ -65,7 +65,7 @@ public sealed unsafe class BlockCache : IDisposable
 
     public Block* Find(ulong offset, ulong secondOffset, ulong rip, uint mode)
     {
-        for (Block* b = _hash[HashOf(offset, mode)]; b != null; b = b->HashNext)
+        for (Block* b = _hash[HashOf(offset, rip, mode)]; b != null; b = b->HashNext)
             if (b->Offset == offset && b->Rip == rip && b->Mode == mode && (b->SecondOffset == Block.NoPage || b->SecondOffset == secondOffset))
                 return b;
         return null;
@@ -74,7 +74,7 @@ public sealed unsafe class BlockCache : IDisposable
     /// <summary>Finds any block at this place, whatever its second page.</summary>
     public Block* FindFirst(ulong offset, ulong rip, uint mode)
     {
-        for (Block* b = _hash[HashOf(offset, mode)]; b != null; b = b->HashNext)
+        for (Block* b = _hash[HashOf(offset, rip, mode)]; b != null; b = b->HashNext)
             if (b->Offset == offset && b->Rip == rip && b->Mode == mode)
                 return b;
         return null;
@@ -89,7 +89,7 @@ public sealed unsafe class BlockCache : IDisposable
         Decoded++;
         _used += (nuint)(sizeof(Block) + ops * sizeof(Op));
         _used = (_used + 63) & ~(nuint)63;
-        uint bucket = HashOf(block->Offset, block->Mode);
+        uint bucket = HashOf(block->Offset, block->Rip, block->Mode);
         block->HashNext = _hash[bucket];
         _hash[bucket] = block;
         AddToPage(block->Offset & ~0xFFFul, block);
@@ -143,7 +143,7 @@ public sealed unsafe class BlockCache : IDisposable
     private void Drop(Block* block, delegate*<SoftwareVcpu, CpuState*, Op*, int> resync)
     {
         Invalidated++;
-        Block** link = &_hash[HashOf(block->Offset, block->Mode)];
+        Block** link = &_hash[HashOf(block->Offset, block->Rip, block->Mode)];
         while (*link != null && *link != block)
             link = &(*link)->HashNext;
         if (*link == block)
@@ -164,5 +164,6 @@ public sealed unsafe class BlockCache : IDisposable
         blocks.Add((nint)block);
     }
 
-    private static uint HashOf(ulong offset, uint mode) => (uint)((offset * 0x9E37_79B9_7F4A_7C15ul) >> 40) + mode & (HashSize - 1);
+    /// <summary>RIP counts: every process has a shared library somewhere else.</summary>
+    private static uint HashOf(ulong offset, ulong rip, uint mode) => (uint)(((offset ^ rip << 13) * 0x9E37_79B9_7F4A_7C15ul) >> 40) + mode & (HashSize - 1);
 }

@@ -16,29 +16,6 @@ public sealed unsafe partial class BlockTranslator
         list.Add(translation);
     }
 
-    /// <summary>
-    /// A hoisted check of this translation straddled two pages. Where that happens again and again, a loop over such a frame or structure, the
-    /// translation is made anew without that kind of check.
-    /// </summary>
-    public void Straddled(Translation translation, bool group)
-    {
-        const int TooOften = 32, Within = 20;
-        Counters.Straddles++;
-        long now = Environment.TickCount64;
-        if (now - translation.StraddlesSince > Within)
-            (translation.StraddlesSince, translation.Straddles) = (now, 0);
-        if (++translation.Straddles < TooOften || translation.Dropped || translation.Safe)
-            return;
-        var key = (translation.Offset, translation.SecondOffset, translation.Rip, translation.Mode, false);
-        Hoisting left = _demoted.TryGetValue(key, out Hoisting before) ? before : Hoisting.All;
-        _demoted[key] = left & ~(group ? Hoisting.Groups : Hoisting.Windows);
-        Counters.Demoted++;
-        Block* origin = translation.Origin;
-        Drop(translation);
-        if (origin != null)
-            origin->Heat = TranslatorOptions.WarmAfter - 1;
-    }
-
     /// <summary>The code cache or the link numbers are used up: <see cref="Flush"/> before running any block.</summary>
     public bool NeedsFlush => _code.IsFull || _scopes.Exhausted;
 
@@ -87,7 +64,7 @@ public sealed unsafe partial class BlockTranslator
         translation.Dropped = true;
         Counters.Dropped++;
         Watcher?.Dropped(translation);
-        _table.Remove((translation.Offset, translation.SecondOffset, translation.Rip, translation.Mode, translation.Safe));
+        _table.Remove(translation.Key);
         foreach (int number in translation.Incoming)
         {
             ref ExitSite site = ref Site((uint)number);
@@ -122,7 +99,6 @@ public sealed unsafe partial class BlockTranslator
             if (translation.Origin != null && translation.Origin->Native == translation.Entry)
                 Forget(translation.Origin);
         _table.Clear();
-        _demoted.Clear();
         _pages.Clear();
         _sites.Clear();
         _sites.Add(default); // number 0: the jump cache missed

@@ -2,6 +2,7 @@ using Trapline.Cpu.Interpreter;
 using Trapline.Cpu.Mmu;
 using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Cpu.Translator.Emit;
+using Trapline.Cpu.Translator.Passes;
 using Trapline.Cpu.Translator.Runtime;
 using Assembler = Trapline.Cpu.Translator.Emit.Assembler;
 
@@ -14,7 +15,7 @@ public sealed unsafe partial class BlockTranslator
     public void Link(uint number, Block* target)
     {
         ref ExitSite site = ref Site(number);
-        if (site.Owner is null || site.Owner.Dropped || !_table.TryGetValue(KeyOf(target, safe: false), out Translation? to))
+        if (site.Owner is null || site.Owner.Dropped || !_table.TryGetValue(TranslationKey.Of(target, Hoisting.All), out Translation? to))
             return;
         Assembler asm = At(site.Patch);
         switch (site.Form)
@@ -42,6 +43,17 @@ public sealed unsafe partial class BlockTranslator
                 NoteLinked(id, target);
                 break;
         }
+        to.Incoming.Add((int)number);
+        Counters.Linked++;
+    }
+
+    /// <summary>Where a hoisted check covers two pages, lets code go on in another translation of the same instructions.</summary>
+    public void LinkStraddle(uint number, Translation to)
+    {
+        ref ExitSite site = ref Site(number);
+        if (site.Owner!.Dropped)
+            return;
+        At(site.Patch).Patch(site.Patch, to.Entry);
         to.Incoming.Add((int)number);
         Counters.Linked++;
     }

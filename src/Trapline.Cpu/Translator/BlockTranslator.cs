@@ -34,9 +34,8 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     private readonly BlockReader _reader = new();
     private readonly GuestBlock _block = new();
     private readonly BlockEmitter _emitter;
-    private readonly Dictionary<(ulong Offset, ulong Second, ulong Rip, uint Mode, bool Safe), Translation> _table = [];
+    private readonly Dictionary<TranslationKey, Translation> _table = [];
     private readonly Dictionary<ulong, List<Translation>> _pages = [];
-    private readonly Dictionary<(ulong Offset, ulong Second, ulong Rip, uint Mode, bool Safe), Hoisting> _demoted = [];
     private readonly List<(int Start, int Length)> _looked = [];
 
     private byte* _page;
@@ -103,10 +102,10 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     }
 
     /// <summary>Translates the block's code. False: its first instruction is the interpreter's, so nothing is gained.</summary>
-    /// <param name="safe">Without stack windows.</param>
+    /// <param name="hoisting">Which checks may stand for several accesses.</param>
     /// <param name="alone">One instruction, and no code that follows decides anything: for oracles.</param>
     /// <param name="exact">Flags that no one reads survive, too.</param>
-    public bool TryTranslate(Block* block, bool safe, out nint entry, bool alone = false, bool exact = false)
+    public bool TryTranslate(Block* block, Hoisting hoisting, out nint entry, bool alone = false, bool exact = false)
     {
         entry = 0;
         long start = StartTime();
@@ -132,15 +131,13 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         _reader.Read(code, length, block->Rip, alone || spans ? 1 : GuestBlock.MaxInstructions, rules, _block);
         if (_block.Count == 0 || (alone && _block.Instructions[0].Treatment == Treatment.Interpret))
             return false;
-        Translation translation = new() { Offset = block->Offset, SecondOffset = block->SecondOffset, Rip = block->Rip, Mode = mode, Safe = safe };
+        Translation translation = new() { Offset = block->Offset, SecondOffset = block->SecondOffset, Rip = block->Rip, Mode = mode, Hoisting = hoisting };
         _looked.Clear();
         _alone = alone;
         _exact = exact;
         RunFlagLiveness();
         if (exact)
             FlagLiveness.KeepAll(_block);
-        Hoisting hoisting = safe ? Hoisting.None : _demoted.TryGetValue(KeyOf(block, safe: false), out Hoisting left) ? left : Hoisting.All;
-        translation.Hoisting = hoisting;
         if ((hoisting & Hoisting.Windows) != 0)
             StackWindows.Run(_block);
         if ((hoisting & Hoisting.Groups) != 0)
@@ -148,7 +145,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         _emitter.Emit(_block, code, BlockMode.Context(mode), _options.Count, translation, _code);
         translation.Ranges.Add((within, Math.Min(_block.Bytes, 4096 - within)));
         translation.Ranges.AddRange(_looked);
-        _table[KeyOf(block, safe)] = translation;
+        _table[translation.Key] = translation;
         AddToPage(block->Offset & ~0xFFFul, translation);
         if (spans)
         {
@@ -158,7 +155,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         }
         _linearPages.Add(block->Rip >> 12);
         entry = translation.Entry;
-        if (!safe)
+        if (hoisting == Hoisting.All)
         {
             translation.Origin = block;
             block->Native = entry;
@@ -173,18 +170,17 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     /// <summary>In 32-bit code the instruction pointer may wrap in the last page, which is not worth thinking about.</summary>
     private static bool WrapsAround(uint mode, ulong rip) => (mode & BlockMode.SizeMask) == BlockMode.Code32 && rip >= 0xFFFF_F000;
 
-    private static (ulong Offset, ulong Second, ulong Rip, uint Mode, bool Safe) KeyOf(Block* block, bool safe) =>
-        (block->Offset, block->SecondOffset, block->Rip, block->Mode, safe);
-
-    /// <summary>The translation of a block without stack windows.</summary>
-    public nint SafeEntry(Block* block) =>
-        _table.TryGetValue(KeyOf(block, safe: true), out Translation? found) ? found.Entry
-        : TryTranslate(block, safe: true, out nint entry) ? entry : 0;
+    /// <summary>A translation of the block with fewer hoisted checks; null if its first instruction is the interpreter's.</summary>
+    public Translation? Find(Block* block, Hoisting hoisting)
+    {
+        TranslationKey key = TranslationKey.Of(block, hoisting);
+        return _table.TryGetValue(key, out Translation? found) ? found : TryTranslate(block, hoisting, out _) ? _table[key] : null;
+    }
 
     /// <summary>A block was decoded anew: its translation may still be there.</summary>
     public void Attach(Block* block)
     {
-        if (!_table.TryGetValue(KeyOf(block, safe: false), out Translation? found))
+        if (!_table.TryGetValue(TranslationKey.Of(block, Hoisting.All), out Translation? found))
             return;
         found.Origin = block;
         block->Native = found.Entry;

@@ -14,7 +14,6 @@ public struct TranslatorCounters
     public long WriteMisses;
     public long WindowMisses;
     public long Straddles;
-    public long Demoted;
     public long LinkExits;
     public long JumpMisses;
     public long AttentionExits;
@@ -25,7 +24,6 @@ public struct TranslatorCounters
     [
         new("translation", "blocks translated", Translated),
         new("translation", "guest instructions in them", GuestInstructions),
-        new("translation", "made anew without hoisted checks", Demoted),
         new("invalidation", "translations dropped, their code written to", Dropped),
         new("invalidation", "flushes of the whole code cache", Flushes),
         new("chain", "links made", Linked),
@@ -34,7 +32,7 @@ public struct TranslatorCounters
         new("soft TLB", "exits: read missed", ReadMisses),
         new("soft TLB", "exits: write missed", WriteMisses),
         new("stack window", "exits: another page", WindowMisses),
-        new("stack window", "exits: frame or structure across two pages", Straddles),
+        new("stack window", "exits: frame or structure across two pages, not linked", Straddles),
         new("other", "exits: attention", AttentionExits),
         new("other", "exits: the time is asked for", TimeExits),
         new("other", "exits: one instruction interpreted", Interpreted),

@@ -9,6 +9,8 @@ public enum ExitKind : byte
     WriteMiss,
     /// <summary>The stack window does not cover the accesses that follow.</summary>
     Window,
+    /// <summary>A hoisted check covers two pages: the instruction at <see cref="ExitSite.Rip"/> goes on in a translation without such checks, linked here.</summary>
+    Straddle,
     /// <summary>A direct jump or call to <see cref="ExitSite.Rip"/> that is not linked, or whose link is for another address space.</summary>
     Link,
     /// <summary>The target of an indirect jump or call is not in the jump cache. Nothing has changed yet.</summary>
@@ -63,7 +65,7 @@ public struct ExitSite
     /// <summary>For attention: the instruction has not begun.</summary>
     public bool Before;
 
-    /// <summary>The missed range is that of several accesses.</summary>
+    /// <summary>For straddles: the check is that of a group, not of a stack window.</summary>
     public bool Group;
 
     /// <summary>For windows: bytes from the missed address to the window's end.</summary>

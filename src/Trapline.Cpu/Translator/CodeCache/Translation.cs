@@ -15,8 +15,10 @@ public sealed unsafe class Translation
     public required ulong Rip { get; init; }
     public required uint Mode { get; init; }
 
-    /// <summary>Made without stack windows, for frames that straddle pages.</summary>
-    public bool Safe { get; init; }
+    /// <summary>Which checks stand at the front of the accesses they are for.</summary>
+    public required Hoisting Hoisting { get; init; }
+
+    internal TranslationKey Key => new(Offset, SecondOffset, Rip, Mode, Hoisting);
 
     public nint Entry { get; set; }
     public int HotBytes { get; set; }
@@ -39,10 +41,6 @@ public sealed unsafe class Translation
 
     public bool Dropped { get; set; }
 
-    /// <summary>How often a hoisted check straddled two pages since <see cref="StraddlesSince"/> (milliseconds).</summary>
-    public int Straddles { get; set; }
-    public long StraddlesSince { get; set; }
-
     /// <summary>For people: who runs it, and how it was made.</summary>
     public string ModeName => BlockMode.Context(Mode) switch
     {
@@ -51,10 +49,12 @@ public sealed unsafe class Translation
         _ => "kernel",
     } + ((Mode & BlockMode.SizeMask) == BlockMode.Code32 ? " 32-bit" : "");
 
-    public string Flavour => Safe ? "safe" : Hoisting == Hoisting.All ? "hoisted" : $"hoisted {Hoisting.ToString().ToLowerInvariant()} only";
-
-    /// <summary>Which checks stand at the front of the accesses they are for.</summary>
-    public Hoisting Hoisting { get; set; }
+    public string Flavour => Hoisting switch
+    {
+        Hoisting.All => "hoisted",
+        Hoisting.None => "safe",
+        _ => $"hoisted {Hoisting.ToString().ToLowerInvariant()} only",
+    };
 
     /// <summary>The decoded block whose <c>Native</c> leads here.</summary>
     internal Block* Origin { get; set; }

@@ -3,6 +3,7 @@ using Trapline.Cpu.Interpreter;
 using Trapline.Cpu.Mmu;
 using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Cpu.Translator.Frontend;
+using Trapline.Cpu.Translator.Passes;
 using Trapline.Cpu.Translator.Runtime;
 using Trapline.Memory;
 using Trapline.X86;
@@ -47,7 +48,7 @@ public static unsafe class TranslationPreview
                 Offset = rip & (PageSize - 1),
                 SecondOffset = Block.NoPage,
             };
-            if (!translator.TryTranslate(&block, safe, out _))
+            if (!translator.TryTranslate(&block, safe ? Hoisting.None : Hoisting.All, out _))
                 break;
             done += collector.Bytes;
         }

@@ -34,6 +34,9 @@ internal struct ColdPath
     public int Tags;
     public int Low;
     public int Span;
+
+    /// <summary>For checks that cover several accesses: where to leave if they lie in two pages; else 0.</summary>
+    public int StraddleSite;
     public ulong Target;
 }
 
@@ -47,9 +50,12 @@ public sealed unsafe partial class BlockEmitter
             case ColdKind.MemoryMiss:
                 if (path.Tags != 0)
                     _asm.AluMemory(Alu.Add, HostRegister.Scratch, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, path.Tags));
+                nint straddles = path.StraddleSite != 0 ? EmitStraddleCheck(path.Span) : 0;
                 RestoreFlags(path.Saved);
                 _asm.Store(addresses.ExitAddress, HostRegister.Scratch);
                 Leave(path.Site);
+                if (path.StraddleSite != 0)
+                    EmitStraddleLink(path, straddles);
                 break;
             case ColdKind.WindowMiss:
                 EmitWindowMiss(path);
@@ -104,12 +110,35 @@ public sealed unsafe partial class BlockEmitter
         RestoreFlags(path.Saved);
         _asm.Jump(path.Back);
         _asm.PatchHere(unknown);
+        _asm.Lea(HostRegister.Scratch, HostAddress.At(HostRegister.GuestRsp, path.Low));
+        nint straddles = EmitStraddleCheck(path.Span);
         if (_code32)
             _asm.PatchHere(margin);
         RestoreFlags(path.Saved);
-        _asm.Lea(HostRegister.Scratch, HostAddress.At(HostRegister.GuestRsp, path.Low));
         _asm.Store(addresses.ExitAddress, HostRegister.Scratch);
         Leave(path.Site);
+        EmitStraddleLink(path, straddles);
+    }
+
+    /// <summary>A jump if the bytes from r14 on lie in two pages.</summary>
+    private nint EmitStraddleCheck(int span)
+    {
+        _asm.Move32(HostRegister.Rcx, HostRegister.Scratch);
+        _asm.AluImmediate(Alu.And, HostRegister.Rcx, 0xFFF, wide: false);
+        _asm.AluImmediate(Alu.Cmp, HostRegister.Rcx, 4096 - span, wide: false);
+        return _asm.Jump(Condition.Above);
+    }
+
+    /// <summary>Goes on in a translation that checks each access by itself, once that is linked here; leaves until then.</summary>
+    private void EmitStraddleLink(in ColdPath path, nint from)
+    {
+        _asm.PatchHere(from);
+        RestoreFlags(path.Saved);
+        nint link = _asm.Jump();
+        _asm.PatchHere(link);
+        Site(path.StraddleSite).Patch = link;
+        Site(path.StraddleSite).Cold = _asm.Here;
+        Leave(path.StraddleSite);
     }
 
     private void Leave(int site)

@@ -20,7 +20,11 @@ public sealed unsafe partial class BlockEmitter
         if (_code32 && !IsPlainSum(instruction))
             return Probe32(i, size, write);
         if (i.GroupMember)
+        {
+            if (i.AddendSlot != 0)
+                _asm.Load(HostRegister.Rcx, addresses.Addend(i.AddendSlot));
             return new HostAddress(Home(instruction.MemoryBase), HostRegister.Rcx, 0, (int)instruction.MemoryDisplacement64);
+        }
         nint resume = _asm.Here;
         bool live = !i.FlagsDeadBefore;
         if (i.GroupBegins)
@@ -49,6 +53,8 @@ public sealed unsafe partial class BlockEmitter
         int home = Home(i.Iced.MemoryBase);
         _asm.Lea(HostRegister.Scratch, HostAddress.At(home, i.GroupLow));
         ProbeScratch(i.Rip, i.GroupHigh - i.GroupLow, write, !i.FlagsDeadBefore, resume, keep: false, group: true);
+        if (i.AddendSlot != 0)
+            _asm.Store(addresses.Addend(i.AddendSlot), HostRegister.Rcx);
         return new HostAddress(home, HostRegister.Rcx, 0, (int)i.Iced.MemoryDisplacement64);
     }
 
@@ -77,9 +83,12 @@ public sealed unsafe partial class BlockEmitter
 
     private void AddMiss(ulong rip, int size, bool write, int tags, bool saved, nint resume, nint from, bool group = false)
     {
-        int site = AddSite(new ExitSite { Kind = write ? ExitKind.WriteMiss : ExitKind.ReadMiss, Rip = rip, Size = (byte)size, Resume = resume, Group = group });
-        _cold.Add(new ColdPath { Kind = ColdKind.MemoryMiss, From = from, Saved = saved, Site = site, Tags = tags });
+        int site = AddSite(new ExitSite { Kind = write ? ExitKind.WriteMiss : ExitKind.ReadMiss, Rip = rip, Size = (byte)size, Resume = resume });
+        int straddle = group ? AddStraddle(rip, group: true) : 0;
+        _cold.Add(new ColdPath { Kind = ColdKind.MemoryMiss, From = from, Saved = saved, Site = site, Tags = tags, Span = size, StraddleSite = straddle });
     }
+
+    private int AddStraddle(ulong rip, bool group) => AddSite(new ExitSite { Kind = ExitKind.Straddle, Form = LinkForm.Near, Rip = rip, Group = group });
 
     private HostAddress ProbeConstant(in GuestInstruction i, ulong address, int size, bool write, nint resume)
     {
@@ -192,6 +201,16 @@ public sealed unsafe partial class BlockEmitter
             Span = span,
             Size = (byte)(i.WindowWrites ? 1 : 0),
         });
-        _cold.Add(new ColdPath { Kind = ColdKind.WindowMiss, From = from, Saved = save, Site = site, Low = i.WindowLow, Span = span, Back = _asm.Here });
+        _cold.Add(new ColdPath
+        {
+            Kind = ColdKind.WindowMiss,
+            From = from,
+            Saved = save,
+            Site = site,
+            Low = i.WindowLow,
+            Span = span,
+            Back = _asm.Here,
+            StraddleSite = AddStraddle(i.Rip, group: false),
+        });
     }
 }

@@ -32,8 +32,11 @@ public struct GuestInstruction
     public int GroupLow;
     public int GroupHigh;
 
-    /// <summary>An earlier probe left its addend in RCX.</summary>
+    /// <summary>An earlier probe left its addend in RCX, or in <see cref="AddendSlot"/>.</summary>
     public bool GroupMember;
+
+    /// <summary>The place, from 1, where the addend waits: a group's first access stores it there, a member that needs it loads it. 0: it stays in RCX.</summary>
+    public int AddendSlot;
 
     /// <summary>Where its host code begins, in bytes from the translation's entry.</summary>
     public int HostOffset;

@@ -1,6 +1,7 @@
 using Iced.Intel;
 using Trapline.Cpu.Translator.Emit;
 using Trapline.Cpu.Translator.Frontend;
+using Trapline.Cpu.Translator.Runtime;
 
 namespace Trapline.Cpu.Translator.Passes;
 
@@ -9,6 +10,10 @@ namespace Trapline.Cpu.Translator.Passes;
 /// range that covers all; the others use the addend that it left in RCX. A range that straddles two pages fails the check, and the code is translated
 /// once more without groups.
 /// </summary>
+/// <remarks>
+/// Where RCX serves something else in between, such as a probe through another base, the addend waits in memory: code that walks two structures at once
+/// probes twice. It outlives exits that resume within the block, which fill TLBs and never take a mapping away.
+/// </remarks>
 public static class SameBaseGroups
 {
     /// <summary>Wider ranges straddle pages too often.</summary>
@@ -23,37 +28,46 @@ public static class SameBaseGroups
     public static void Run(GuestBlock block)
     {
         Span<GuestInstruction> all = block.All;
+        int slots = 0;
         for (int n = 0; n < all.Length; n++)
         {
             ref GuestInstruction first = ref all[n];
             if (first.GroupMember || !IsPlainAccess(first, block.Code32, out Register b))
                 continue;
-            Extend(all, n, b, block.Code32);
+            Extend(all, n, b, block.Code32, ref slots);
         }
     }
 
-    private static void Extend(Span<GuestInstruction> all, int n, Register b, bool code32)
+    /// <param name="slots">Places for waiting addends that the block has used so far.</param>
+    private static void Extend(Span<GuestInstruction> all, int n, Register b, bool code32, ref int slots)
     {
         ref GuestInstruction first = ref all[n];
         int low = (int)first.Iced.MemoryDisplacement64, high = low + first.Iced.MemorySize.GetSize();
-        bool writes = first.Facts.WritesRm, any = false;
+        bool writes = first.Facts.WritesRm, any = false, inRcx = true;
         if (Changes(first, b))
             return;
         for (int m = n + 1; m < all.Length; m++)
         {
             ref GuestInstruction i = ref all[m];
-            if (IsPlainAccess(i, code32, out Register other) && other == b)
+            if (!i.GroupMember && IsPlainAccess(i, code32, out Register other) && other == b && (writes || !i.Facts.WritesRm)
+                && Widen(i, ref low, ref high))
             {
-                int from = (int)i.Iced.MemoryDisplacement64, to = from + i.Iced.MemorySize.GetSize();
-                if ((i.Facts.WritesRm && !writes) || Math.Max(high, to) - (long)Math.Min(low, from) > MaxSpan)
-                    break;
-                low = Math.Min(low, from);
-                high = Math.Max(high, to);
+                if (!inRcx)
+                {
+                    if (first.AddendSlot == 0 && slots == TranslationFrame.AddendSlots)
+                        break;
+                    if (first.AddendSlot == 0)
+                        first.AddendSlot = ++slots;
+                    i.AddendSlot = first.AddendSlot;
+                    inRcx = true;
+                }
                 i.GroupMember = any = true;
             }
             else if (!KeepsRcx(i))
             {
-                break;
+                if (!NamesWhatItChanges(i))
+                    break;
+                inRcx = false;
             }
             if (Changes(i, b))
                 break;
@@ -64,6 +78,21 @@ public static class SameBaseGroups
         first.GroupLow = low;
         first.GroupHigh = high;
     }
+
+    /// <summary>Takes an access into the range, unless that becomes too wide.</summary>
+    private static bool Widen(in GuestInstruction i, ref int low, ref int high)
+    {
+        int from = (int)i.Iced.MemoryDisplacement64, to = from + i.Iced.MemorySize.GetSize();
+        if (Math.Max(high, to) - (long)Math.Min(low, from) > MaxSpan)
+            return false;
+        low = Math.Min(low, from);
+        high = Math.Max(high, to);
+        return true;
+    }
+
+    /// <summary><see cref="Changes"/> knows every general register that it changes.</summary>
+    private static bool NamesWhatItChanges(in GuestInstruction i) => i.Treatment is Treatment.Reencode or Treatment.LoadAddress or Treatment.Divide or Treatment.Push
+        or Treatment.Pop or Treatment.AbsoluteMove || (i.Treatment == Treatment.WithRcx && i.Iced.Mnemonic is not (Mnemonic.Cmpxchg8b or Mnemonic.Cmpxchg16b));
 
     /// <summary>A probed operand of base and displacement alone, whose base is in a host register.</summary>
     /// <param name="b">The base, as 64-bit code names it.</param>
@@ -77,7 +106,7 @@ public static class SameBaseGroups
         return i.Treatment == Treatment.Reencode && !i.Facts.GivesEcx && !i.InWindow && !i.Facts.Aligned && i.Facts.RmOperand >= 0
             && i.Iced.GetOpKind(i.Facts.RmOperand) == OpKind.Memory && (code32 ? named.IsGPR32() : named.IsGPR64()) && i.Iced.MemoryIndex == Register.None
             && i.Iced.SegmentPrefix is not (Register.FS or Register.GS) && HostRegister.Of(named.GetNumber()) != HostRegister.None
-            && (i.Facts.VvvvOperand < 0 || !i.Facts.VvvvIsGeneral) && !UsesHighByte(i);
+            && !InMemory(i, i.Facts.VvvvOperand) && !UsesHighByte(i);
     }
 
     private static bool KeepsRcx(in GuestInstruction i)
@@ -95,13 +124,18 @@ public static class SameBaseGroups
             default:
                 return false;
         }
-        if (i.WindowBegins || i.Facts.GivesEcx || (i.Facts.VvvvOperand >= 0 && i.Facts.VvvvIsGeneral))
+        if (i.WindowBegins || i.Facts.GivesEcx || InMemory(i, i.Facts.VvvvOperand))
             return false;
         bool memory = i.Facts.RmOperand >= 0 && i.Iced.GetOpKind(i.Facts.RmOperand) == OpKind.Memory;
         if (memory)
             return i.InWindow && !i.Facts.Aligned && !UsesHighByte(i);
-        return i.Facts.RmOperand < 0 || !i.Facts.RmIsGeneral || HostRegister.Of(i.Iced.GetOpRegister(i.Facts.RmOperand).GetFullRegister().GetNumber()) != HostRegister.None;
+        return !InMemory(i, i.Facts.RmOperand) || (!CodeFacts.Writes(i.Facts.RmAccess) && i.Iced.Mnemonic != Mnemonic.Bt);
     }
+
+    /// <summary>The operand is a general register that the host has none for: changing it, or naming it where only a register will do, takes RCX.</summary>
+    private static bool InMemory(in GuestInstruction i, int operand) =>
+        operand >= 0 && i.Iced.GetOpKind(operand) == OpKind.Register && i.Iced.GetOpRegister(operand).IsGPR()
+        && HostRegister.Of(i.Iced.GetOpRegister(operand).GetFullRegister().GetNumber()) == HostRegister.None;
 
     private static bool UsesHighByte(in GuestInstruction i)
     {
@@ -117,9 +151,13 @@ public static class SameBaseGroups
         // Implicit results are in RAX and RDX.
         if (register is Register.RAX or Register.RDX && i.Treatment == Treatment.Verbatim)
             return true;
-        if (register is Register.RAX or Register.RDX && i.Iced.Mnemonic is Mnemonic.Mul or Mnemonic.Imul or Mnemonic.Cmpxchg)
+        if (register is Register.RAX or Register.RDX && i.Iced.Mnemonic is Mnemonic.Mul or Mnemonic.Imul or Mnemonic.Cmpxchg or Mnemonic.Div or Mnemonic.Idiv)
             return true;
-        if (register == Register.RAX && i.Treatment == Treatment.ExchangeRax)
+        if (register == Register.RAX && i.Treatment is Treatment.ExchangeRax or Treatment.AbsoluteMove)
+            return true;
+        if (register == Register.RCX && i.Facts.GivesEcx)
+            return true;
+        if (register == Register.RSP && i.Treatment is Treatment.Push or Treatment.Pop)
             return true;
         for (int n = 0; n < i.Iced.OpCount; n++)
             if (i.Iced.GetOpKind(n) == OpKind.Register && i.Iced.GetOpRegister(n).IsGPR() && i.Iced.GetOpRegister(n).GetFullRegister() == register)

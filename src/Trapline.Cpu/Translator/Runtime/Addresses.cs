@@ -9,6 +9,7 @@ public sealed unsafe class Addresses
 {
     private readonly LowLayout _low;
     private readonly CpuState* _s;
+    private readonly HostAddress _addends;
 
     public Addresses(LowLayout low)
     {
@@ -34,6 +35,7 @@ public sealed unsafe class Addresses
         X87Segment = At(&f->X87Segment);
         X87Control = At(&f->X87Control);
         X87Image = At(f->X87Image);
+        _addends = At(f->Addends);
         Attention = At(&_s->Attention);
         Calm = At(&_s->Calm);
         RFlags = At(&_s->RFlags);
@@ -48,6 +50,9 @@ public sealed unsafe class Addresses
         FpuTop = At(&_s->FpuTop);
         Fdp = At(&_s->Fdp);
     }
+
+    /// <param name="slot">From 1.</param>
+    public HostAddress Addend(int slot) => _addends with { Disp = _addends.Disp + (slot - 1) * 8 };
 
     public HostAddress HostRsp { get; }
     public HostAddress Entry { get; }

@@ -83,6 +83,10 @@ public unsafe struct TranslationFrame
     public fixed byte X87Image[X87ImageSize];
     public const int X87ImageSize = 28 + 8 * 10;
 
+    /// <summary>Addends of probes that several accesses share, while RCX serves something else (<see cref="Passes.SameBaseGroups"/>). Only within a block.</summary>
+    public fixed ulong Addends[AddendSlots];
+    public const int AddendSlots = 8;
+
     /// <summary>Site of the last return: if it led to an address that is not canonical, the return itself faults and must be undone.</summary>
     public uint LastReturn;
 
