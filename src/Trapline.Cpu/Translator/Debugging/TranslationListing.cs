@@ -107,6 +107,7 @@ internal sealed unsafe class TranslationListing
         ExitKind.ReadMiss => $"a read of {site.Size} bytes missed the soft TLB",
         ExitKind.WriteMiss => $"a write of {site.Size} bytes missed the soft TLB",
         ExitKind.Window => "the stack window does not cover what follows",
+        ExitKind.Straddle => $"it lies in two pages; 0x{site.Rip:x} without such checks is not linked yet",
         ExitKind.Link => $"to 0x{site.Rip:x}, not linked yet",
         ExitKind.Time => "the time is asked for",
         ExitKind.JumpMiss => "the target is not in the jump cache",
