@@ -11,6 +11,8 @@ public sealed unsafe partial class KvmVcpu
     private const int AttentionNmi = 4;
     private const int AttentionInit = 8;
     private const int AttentionStartUp = 16;
+    /// <summary>An imported event waits in the kernel for the guest to run.</summary>
+    private const int AttentionInjected = 32;
 
     private int _attention;
     private int _startUpVector;
@@ -57,11 +59,13 @@ public sealed unsafe partial class KvmVcpu
             return StopReason.Kicked;
         }
         if ((bits & AttentionInit) != 0)
-            Import(VcpuReset.Init(Export(), _model, isBootProcessor: Index == 0));
+            Replace(VcpuReset.Init(Export(), _machineModel, isBootProcessor: Index == 0));
         if ((bits & AttentionStartUp) != 0 && _activity == VcpuActivity.WaitingForStartUp)
-            Import(VcpuReset.StartUp(Export(), (byte)_startUpVector));
+            Replace(VcpuReset.StartUp(Export(), (byte)_startUpVector));
         if (_activity is VcpuActivity.WaitingForStartUp or VcpuActivity.ShutDown)
             return null;
+        if ((bits & AttentionInjected) != 0)
+            _activity = VcpuActivity.Running;
         if ((bits & AttentionNmi) != 0)
         {
             KvmCalls.Require(_descriptor, KvmRequest.Nmi, null, "KVM_NMI");
@@ -79,7 +83,7 @@ public sealed unsafe partial class KvmVcpu
         _run->RequestInterruptWindow = 0;
         if (!_interrupts.Pending)
             return;
-        if (_interruptible && !_incomplete)
+        if (_interruptible)
         {
             int vector = _interrupts.Acknowledge();
             if (vector >= 0)

@@ -118,7 +118,7 @@ public sealed unsafe partial class KvmVcpu
         KvmMsrAccess* access = &_run->Msr;
         bool known = _io.ReadMsr(Index, access->Index, out ulong value);
         if (known && access->Index == Msr.TscDeadline && value != 0)
-            value += _tsc.Value - _io.TimeStampCounter; // the machine's timer compares with its own counter
+            value += _tsc.Reading - _io.TimeStampCounter; // the machine's timer compares with its own counter
         access->Data = value;
         access->Fault = (byte)(known ? 0 : 1);
     }
@@ -130,7 +130,7 @@ public sealed unsafe partial class KvmVcpu
         uint index = access->Index;
         ulong value = access->Data;
         if (index == Msr.TscDeadline && value != 0)
-            value = Math.Max(value - (_tsc.Value - _io.TimeStampCounter), 1);
+            value = Math.Max(value - (_tsc.Reading - _io.TimeStampCounter), 1);
         bool known = _io.WriteMsr(Index, index, value);
         access->Fault = (byte)(known ? 0 : 1);
         if (known && index == TaskPriorityMsr)

@@ -17,6 +17,7 @@ namespace Trapline.Kvm;
 public sealed unsafe partial class KvmVcpu : IVcpuEngine
 {
     private readonly KvmVm _vm;
+    private readonly CpuModel _machineModel;
     private readonly CpuModel _model;
     private readonly IIoSeam _io;
     private readonly IInterruptSource _interrupts;
@@ -36,7 +37,7 @@ public sealed unsafe partial class KvmVcpu : IVcpuEngine
     /// <exception cref="KvmException">The host refused.</exception>
     public KvmVcpu(KvmVm vm, int index, int count, CpuModel model, IIoSeam io, IInterruptSource interrupts)
     {
-        (_vm, Index, _io, _interrupts) = (vm, index, io, interrupts);
+        (_vm, Index, _machineModel, _io, _interrupts) = (vm, index, model, io, interrupts);
         _descriptor = vm.CreateVcpu(index);
         try
         {
@@ -101,7 +102,7 @@ public sealed unsafe partial class KvmVcpu : IVcpuEngine
         }
     }
 
-    public void Reset() => Import(VcpuReset.PowerOn(_model, isBootProcessor: Index == 0));
+    public void Reset() => Import(VcpuReset.PowerOn(_machineModel, isBootProcessor: Index == 0));
 
     public void Dispose()
     {
@@ -118,6 +119,7 @@ public sealed unsafe partial class KvmVcpu : IVcpuEngine
     private void AfterEntry(int error)
     {
         _incomplete = false;
+        _held = null;
         _entries++;
         TakeTaskPriority();
         _interruptible = _run->ReadyForInterrupt != 0 && _run->InterruptFlag != 0;

@@ -4,13 +4,16 @@ using Trapline.X86;
 
 namespace Trapline.Kvm;
 
-/// <summary>The MSRs of a vCPU's state, read and written at once (api.rst 4.18 and 4.19). What the kernel does not keep is kept here.</summary>
-/// <remarks>Unsafe because the kernel reads and writes the native block, which lives as long as this object.</remarks>
+/// <summary>The MSRs of a vCPU's state, read and written at once (api.rst 4.18 and 4.19).</summary>
+/// <remarks>
+/// What the kernel does not take, or takes and forgets, is kept here and given back as long as the kernel's own register stays as it was.
+/// Unsafe because the kernel reads and writes the native block, which lives as long as this object.
+/// </remarks>
 internal sealed unsafe class VcpuMsrBlock : IDisposable
 {
     private readonly int _vcpu;
     private readonly uint[] _indices;
-    private readonly Dictionary<uint, ulong> _kept = [];
+    private readonly Dictionary<uint, (ulong Wanted, ulong Kernels)> _kept = [];
     private byte* _block;
 
     /// <param name="indices">Those that may be in a state. EFER is not among them: it goes with the control registers.</param>
@@ -23,23 +26,12 @@ internal sealed unsafe class VcpuMsrBlock : IDisposable
 
     private Span<KvmMsrEntry> Entries => new(_block + KvmMsrEntry.HeaderSize, _indices.Length);
 
-    /// <summary>Adds the values to <paramref name="msrs"/>.</summary>
+    /// <summary>The values, in the order of the indices.</summary>
     public void Read(Dictionary<uint, ulong> msrs)
     {
-        int count = 0;
-        foreach (uint index in _indices)
-            if (!_kept.ContainsKey(index))
-                Entries[count++] = new KvmMsrEntry { Index = index };
-        for (int first = 0; first < count;)
-        {
-            // The kernel stops at the first that it does not know.
-            int done = Transfer(KvmRequest.GetMsrs, first, count, "KVM_GET_MSRS");
-            foreach (KvmMsrEntry entry in Entries.Slice(first, done))
-                msrs[entry.Index] = entry.Value;
-            first += done + 1;
-        }
-        foreach ((uint index, ulong value) in _kept)
-            msrs[index] = value;
+        ReadKernels();
+        foreach (KvmMsrEntry entry in Entries)
+            msrs[entry.Index] = _kept.TryGetValue(entry.Index, out var kept) && kept.Kernels == entry.Value ? kept.Wanted : entry.Value;
     }
 
     /// <summary>Writes every register; <paramref name="reset"/> says what those hold that the state leaves out.</summary>
@@ -47,20 +39,16 @@ internal sealed unsafe class VcpuMsrBlock : IDisposable
     {
         _kept.Clear();
         for (int i = 0; i < _indices.Length; i++)
-        {
-            uint index = _indices[i];
-            Entries[i] = new KvmMsrEntry { Index = index, Value = msrs.TryGetValue(index, out ulong value) ? value : reset(index) };
-        }
-        for (int first = 0; first < _indices.Length;)
-        {
-            int done = Transfer(KvmRequest.SetMsrs, first, _indices.Length, "KVM_SET_MSRS");
-            first += done;
-            if (first == _indices.Length)
-                break;
-            if (msrs.TryGetValue(Entries[first].Index, out ulong value))
-                _kept[Entries[first].Index] = value;
-            first++;
-        }
+            Entries[i] = new KvmMsrEntry { Index = _indices[i], Value = Wanted(_indices[i]) };
+        // The kernel stops at the first that it does not take.
+        for (int first = 0; first < _indices.Length; first++)
+            first += Transfer(KvmRequest.SetMsrs, first, "KVM_SET_MSRS");
+        ReadKernels();
+        foreach (KvmMsrEntry entry in Entries)
+            if (Wanted(entry.Index) is var wanted && wanted != entry.Value)
+                _kept[entry.Index] = (wanted, entry.Value);
+
+        ulong Wanted(uint index) => msrs.TryGetValue(index, out ulong value) ? value : reset(index);
     }
 
     public void Dispose()
@@ -69,13 +57,22 @@ internal sealed unsafe class VcpuMsrBlock : IDisposable
         _block = null;
     }
 
+    /// <summary>What the kernel has; zero where it has nothing.</summary>
+    private void ReadKernels()
+    {
+        for (int i = 0; i < _indices.Length; i++)
+            Entries[i] = new KvmMsrEntry { Index = _indices[i] };
+        for (int first = 0; first < _indices.Length; first++)
+            first += Transfer(KvmRequest.GetMsrs, first, "KVM_GET_MSRS");
+    }
+
     /// <returns>How many of the entries from <paramref name="first"/> on were transferred.</returns>
-    private int Transfer(ulong request, int first, int end, string name)
+    private int Transfer(ulong request, int first, string name)
     {
         // The header stands before the first entry of the call: over the value of the entry before it.
         byte* header = _block + (first * sizeof(KvmMsrEntry));
         ulong before = *(ulong*)header;
-        *(ulong*)header = (ulong)(end - first);
+        *(ulong*)header = (ulong)(_indices.Length - first);
         int done = KvmCalls.Require(_vcpu, request, header, name);
         *(ulong*)header = before;
         return done;

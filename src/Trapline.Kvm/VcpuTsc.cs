@@ -24,6 +24,9 @@ internal sealed unsafe class VcpuTsc
     private readonly bool _hasAttribute;
     private long _machineAhead;
 
+    // The guest's counter is the machine's and _ahead; the kernel's offset that belongs to this was _offset. A write by the guest moves both.
+    private ulong _ahead, _offset;
+
     public VcpuTsc(int vcpu, IIoSeam io, CpuModel model, KvmDevice device)
     {
         (_vcpu, _io, _machineHertz) = (vcpu, io, model.TscFrequency);
@@ -31,15 +34,22 @@ internal sealed unsafe class VcpuTsc
         if (CanScale(device))
             KvmCalls.Require(vcpu, KvmRequest.SetTscKilohertz, (ulong)wanted, "KVM_SET_TSC_KHZ");
         Kilohertz = (uint)KvmCalls.Require(vcpu, KvmRequest.GetTscKilohertz, 0ul, "KVM_GET_TSC_KHZ");
-        _hasAttribute = device.Check(KvmCapability.VcpuAttributes) != 0 && TryGetOffset(out _);
+        _hasAttribute = device.Check(KvmCapability.VcpuAttributes) != 0 && TryGetOffset(out _offset);
         _machineAhead = MachineAhead();
+        // A host without virtualization hardware may take every value and change nothing.
+        ulong before = Reading;
+        Move(-(long)(before / 2));
+        CanMove = Reading < before;
     }
+
+    /// <summary>The counter can be given a value. If not, the guest reads the host's own.</summary>
+    public bool CanMove { get; }
 
     /// <summary>The guest's frequency.</summary>
     public uint Kilohertz { get; }
 
-    /// <summary>The guest's counter.</summary>
-    public ulong Value
+    /// <summary>The guest's counter as the processor has it.</summary>
+    public ulong Reading
     {
         get
         {
@@ -47,10 +57,28 @@ internal sealed unsafe class VcpuTsc
             KvmCalls.Require(_vcpu, KvmRequest.GetMsrs, &record, "KVM_GET_MSRS (IA32_TSC)");
             return record.Entry.Value;
         }
+    }
+
+    /// <summary>The guest's counter by the machine's clock: the same as the reading, but without the noise of reading two clocks.</summary>
+    public ulong Value
+    {
+        get
+        {
+            Follow();
+            ulong reading = Reading;
+            if (!_hasAttribute || !TryGetOffset(out ulong offset))
+                return reading;
+            ulong exact = MachineTicks + _ahead + (offset - _offset);
+            // The processor's crystal and the host's clock part slowly; the guest has seen the crystal's time.
+            return Math.Abs((long)(reading - exact)) < 3 * NoiseTicks ? exact : reading;
+        }
         set
         {
-            Move((long)(value - Value));
             _machineAhead = MachineAhead();
+            _ahead = value - MachineTicks;
+            Move((long)(value - Reading));
+            if (_hasAttribute)
+                TryGetOffset(out _offset);
         }
     }
 
@@ -66,6 +94,19 @@ internal sealed unsafe class VcpuTsc
             return;
         Move((long)((Int128)change * Kilohertz / 1_000_000));
         _machineAhead = ahead;
+    }
+
+    private long NoiseTicks => Noise * Kilohertz / 1_000_000;
+
+    /// <summary>The machine's counter at the guest's frequency.</summary>
+    private ulong MachineTicks
+    {
+        get
+        {
+            ulong machine = _io.TimeStampCounter;
+            ulong kilohertz = _machineHertz / 1000;
+            return kilohertz == Kilohertz ? machine : (ulong)((UInt128)machine * Kilohertz / kilohertz);
+        }
     }
 
     /// <summary>How much further the machine's clock is than the host's, in nanoseconds: constant while it runs.</summary>
@@ -86,11 +127,12 @@ internal sealed unsafe class VcpuTsc
         if (_hasAttribute && TryGetOffset(out ulong offset))
         {
             offset += (ulong)ticks;
+            _offset += (ulong)ticks;
             KvmDeviceAttribute attribute = OffsetAttribute(&offset);
             KvmCalls.Require(_vcpu, KvmRequest.SetDeviceAttribute, &attribute, "KVM_SET_DEVICE_ATTR (TSC offset)");
             return;
         }
-        MsrRecord record = new() { Count = 1, Entry = new KvmMsrEntry { Index = Msr.Tsc, Value = Value + (ulong)ticks } };
+        MsrRecord record = new() { Count = 1, Entry = new KvmMsrEntry { Index = Msr.Tsc, Value = Reading + (ulong)ticks } };
         KvmCalls.Require(_vcpu, KvmRequest.SetMsrs, &record, "KVM_SET_MSRS (IA32_TSC)");
     }
 

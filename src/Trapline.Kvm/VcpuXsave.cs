@@ -17,6 +17,7 @@ internal sealed unsafe class VcpuXsave : IDisposable
     private readonly int _size;
     private readonly bool _large;
     private readonly bool _hasPkru;
+    private readonly ulong _components;
     private byte* _image;
 
     public VcpuXsave(int vcpu, KvmDevice device, CpuModel model)
@@ -26,6 +27,7 @@ internal sealed unsafe class VcpuXsave : IDisposable
         _large = size > KvmXsave.Size;
         _size = Math.Max(size, KvmXsave.Size);
         _hasPkru = model.Has(Feature.Pku);
+        _components = model.Xcr0Bits & StateComponents;
         _image = (byte*)NativeMemory.AllocZeroed((nuint)_size);
     }
 
@@ -53,18 +55,17 @@ internal sealed unsafe class VcpuXsave : IDisposable
         state.AsSpan(416, XsaveLayout.LegacySize - 416).Clear();
         state.AsSpan(XsaveLayout.Header, XsaveLayout.HeaderSize).Clear();
         BitConverter.TryWriteBytes(state.AsSpan(28), 0xFFFFu); // MXCSR's mask
-        BitConverter.TryWriteBytes(state.AsSpan(XsaveLayout.Header), StateComponents);
+        BitConverter.TryWriteBytes(state.AsSpan(XsaveLayout.Header), _components);
         return state;
     }
 
     /// <param name="state">At least <see cref="StateSize"/> bytes.</param>
     /// <param name="pkru">Ignored if the model has no protection keys.</param>
-    /// <param name="components">Those of the kernel's CPU for this guest.</param>
-    public void Write(ReadOnlySpan<byte> state, uint pkru, ulong components)
+    public void Write(ReadOnlySpan<byte> state, uint pkru)
     {
         Image.Clear();
         state[..StateSize].CopyTo(Image);
-        Present &= components & StateComponents;
+        Present &= _components;
         if (_hasPkru)
         {
             *(uint*)(_image + XsaveLayout.PkruOffset) = pkru;

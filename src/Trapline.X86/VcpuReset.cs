@@ -66,6 +66,10 @@ public static class VcpuReset
             MovSsShadow = false,
             NmiPending = false,
             NmiBlocked = false,
+            InitPending = false,
+            StartUpVector = null,
+            Injected = null,
+            Pdptes = [],
             PendingDebug = 0,
         };
     }

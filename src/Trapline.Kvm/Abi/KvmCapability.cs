@@ -18,6 +18,7 @@ internal enum KvmCapability
     UserSpaceMsr = 188,
     MsrFilter = 189,
     ExitOnEmulationFailure = 204,
+    SpecialRegisters2 = 200,
     Xsave2 = 208,
     PmuCapability = 212,
     VcpuAttributes = 127,

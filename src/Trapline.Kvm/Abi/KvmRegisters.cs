@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace Trapline.Kvm.Abi;
@@ -32,22 +31,36 @@ internal struct KvmTable
     private readonly ushort _padding0, _padding1, _padding2;
 }
 
-/// <summary>struct kvm_sregs (api.rst 4.13).</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal struct KvmSpecialRegisters
+/// <summary>struct kvm_sregs (api.rst 4.13) and, one word longer, struct kvm_sregs2 (4.130): the same up to the last fields.</summary>
+[StructLayout(LayoutKind.Explicit, Size = LongSize)]
+internal unsafe struct KvmSpecialRegisters
 {
-    public KvmSegment Cs, Ds, Es, Fs, Gs, Ss, Tr, Ldtr;
-    public KvmTable Gdtr, Idtr;
-    public ulong Cr0, Cr2, Cr3, Cr4, Cr8, Efer, ApicBase;
+    public const int ShortSize = 312, LongSize = 320;
 
-    /// <summary>A bit for an interrupt that was queued and not yet delivered.</summary>
-    public InterruptBitmap Queued;
+    /// <summary>The page-directory-pointer entries are valid; else they are loaded from memory.</summary>
+    public const ulong HasPdptes = 1;
 
-    [InlineArray(4)]
-    public struct InterruptBitmap
-    {
-        private ulong _first;
-    }
+    [FieldOffset(0)] public KvmSegment Cs;
+    [FieldOffset(24)] public KvmSegment Ds;
+    [FieldOffset(48)] public KvmSegment Es;
+    [FieldOffset(72)] public KvmSegment Fs;
+    [FieldOffset(96)] public KvmSegment Gs;
+    [FieldOffset(120)] public KvmSegment Ss;
+    [FieldOffset(144)] public KvmSegment Tr;
+    [FieldOffset(168)] public KvmSegment Ldtr;
+    [FieldOffset(192)] public KvmTable Gdtr;
+    [FieldOffset(208)] public KvmTable Idtr;
+    [FieldOffset(224)] public ulong Cr0;
+    [FieldOffset(232)] public ulong Cr2;
+    [FieldOffset(240)] public ulong Cr3;
+    [FieldOffset(248)] public ulong Cr4;
+    [FieldOffset(256)] public ulong Cr8;
+    [FieldOffset(264)] public ulong Efer;
+    [FieldOffset(272)] public ulong ApicBase;
+
+    /// <summary>The short form has the queued interrupts here, of which we use none: KVM_SET_VCPU_EVENTS says it better.</summary>
+    [FieldOffset(280)] public ulong Flags;
+    [FieldOffset(288)] public fixed ulong Pdptes[4];
 }
 
 /// <summary>struct kvm_debugregs (api.rst 4.33).</summary>

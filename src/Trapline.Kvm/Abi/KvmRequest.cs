@@ -26,8 +26,8 @@ internal static unsafe class KvmRequest
     public const ulong GetTscKilohertz = None | 0xA3;
     public static readonly ulong GetRegisters = Out(0x81, sizeof(KvmRegisters));
     public static readonly ulong SetRegisters = In(0x82, sizeof(KvmRegisters));
-    public static readonly ulong GetSpecialRegisters = Out(0x83, sizeof(KvmSpecialRegisters));
-    public static readonly ulong SetSpecialRegisters = In(0x84, sizeof(KvmSpecialRegisters));
+    public static readonly ulong GetSpecialRegisters = Out(0x83, KvmSpecialRegisters.ShortSize);
+    public static readonly ulong SetSpecialRegisters = In(0x84, KvmSpecialRegisters.ShortSize);
     public static readonly ulong Interrupt = In(0x86, sizeof(uint));
     public static readonly ulong GetMsrs = Both(0x88, KvmMsrEntry.HeaderSize);
     public static readonly ulong SetMsrs = In(0x89, KvmMsrEntry.HeaderSize);
@@ -42,6 +42,8 @@ internal static unsafe class KvmRequest
     public static readonly ulong SetXsave = In(0xA5, KvmXsave.Size);
     public static readonly ulong GetExtendedControl = Out(0xA6, sizeof(KvmExtendedControl));
     public static readonly ulong SetExtendedControl = In(0xA7, sizeof(KvmExtendedControl));
+    public static readonly ulong GetSpecialRegisters2 = Out(0xCC, KvmSpecialRegisters.LongSize);
+    public static readonly ulong SetSpecialRegisters2 = In(0xCD, KvmSpecialRegisters.LongSize);
     public static readonly ulong GetXsave2 = Out(0xCF, KvmXsave.Size);
     public static readonly ulong SetDeviceAttribute = In(0xE1, sizeof(KvmDeviceAttribute));
     public static readonly ulong GetDeviceAttribute = In(0xE2, sizeof(KvmDeviceAttribute));
