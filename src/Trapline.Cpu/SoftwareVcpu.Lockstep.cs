@@ -127,6 +127,7 @@ public sealed unsafe partial class SoftwareVcpu
         {
             translator.Prepare();
             uint number = translator.Enter(entry, vectors);
+            ulong window = f->WindowPage;
             ref ExitSite site = ref translator.Site(number);
             if (number == 0)
             {
@@ -142,7 +143,7 @@ public sealed unsafe partial class SoftwareVcpu
             bool again = site.Kind switch
             {
                 ExitKind.Window => MoveWindow(f->ExitAddress, site) && !site.Owner!.Dropped,
-                ExitKind.ReadMiss or ExitKind.WriteMiss => Fill(f->ExitAddress, site.Size, site.Kind == ExitKind.WriteMiss) && !site.Owner!.Dropped,
+                ExitKind.ReadMiss or ExitKind.WriteMiss => Fill(f->ExitAddress, site.Size, site.Kind == ExitKind.WriteMiss) && MayResume(site, window),
                 ExitKind.JumpMiss => Canonical(f->ExitAddress, 1) && translator.AddStop(f->ExitAddress),
                 _ => false,
             };

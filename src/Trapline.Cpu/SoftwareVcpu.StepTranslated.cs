@@ -31,9 +31,10 @@ public sealed unsafe partial class SoftwareVcpu
         {
             translator.Prepare();
             uint number = translator.Enter(entry, vectors);
+            ulong window = f->WindowPage;
             ref ExitSite site = ref translator.Site(number);
             bool memory = site.Kind is ExitKind.ReadMiss or ExitKind.WriteMiss;
-            if (memory ? Fill(f->ExitAddress, site.Size, site.Kind == ExitKind.WriteMiss) : site.Kind == ExitKind.Window && MoveWindow(f->ExitAddress, site))
+            if (memory ? Fill(f->ExitAddress, site.Size, site.Kind == ExitKind.WriteMiss) && MayResume(site, window) : site.Kind == ExitKind.Window && MoveWindow(f->ExitAddress, site))
             {
                 entry = site.Resume;
                 vectors = site.Vectors;

@@ -65,6 +65,7 @@ public sealed unsafe partial class SoftwareVcpu
         {
             translator.Prepare();
             uint number = translator.Enter(entry, vectors);
+            ulong window = f->WindowPage;
             vectors = false;
             if (number == 0)
             {
@@ -98,7 +99,7 @@ public sealed unsafe partial class SoftwareVcpu
                         translator.Counters.WriteMisses++;
                     else
                         translator.Counters.ReadMisses++;
-                    if (Fill(f->ExitAddress, site.Size, write) && !site.Owner!.Dropped)
+                    if (Fill(f->ExitAddress, site.Size, write) && MayResume(site, window))
                     {
                         entry = site.Resume;
                         vectors = site.Vectors;
@@ -130,7 +131,7 @@ public sealed unsafe partial class SoftwareVcpu
                     break;
                 case ExitKind.JumpMiss:
                     translator.Counters.JumpMisses++;
-                    if (AddJumpTo(f->ExitAddress) && !site.Owner!.Dropped)
+                    if (AddJumpTo(f->ExitAddress) && MayResume(site, window))
                     {
                         entry = site.Resume;
                         vectors = site.Vectors;
@@ -180,6 +181,10 @@ public sealed unsafe partial class SoftwareVcpu
             PackFlags(f);
         }
     }
+
+    /// <summary>Translated code can go on where it left: its bytes are the same, and so is the stack window that it checked, if it did.</summary>
+    /// <param name="window">The window's page when it left. Filling the TLB may evict a large page, which closes the window.</param>
+    private bool MayResume(in ExitSite site, ulong window) => !site.Owner!.Dropped && _low.Frame->WindowPage == window;
 
     /// <summary>One instruction by the interpreter; then the block that follows, or null if the main loop must look at events.</summary>
     private Block* InterpretOne()

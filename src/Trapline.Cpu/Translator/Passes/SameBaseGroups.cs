@@ -12,7 +12,7 @@ namespace Trapline.Cpu.Translator.Passes;
 /// </summary>
 /// <remarks>
 /// Where RCX serves something else in between, such as a probe through another base, the addend waits in memory: code that walks two structures at once
-/// probes twice. It outlives exits that resume within the block, which fill TLBs and never take a mapping away.
+/// probes twice. It outlives exits that resume within the block: those fill TLBs, and what an address means stays.
 /// </remarks>
 public static class SameBaseGroups
 {
