@@ -67,10 +67,11 @@ internal static class CommandLine
         options.AddTo(run);
         run.SetAction(result => start(options.Read(result, command)));
 
-        RootCommand root = new("Trapline runs virtual machines on a CPU written in C#: no KVM, no root, no native library") { HelpName = "trapline" };
+        RootCommand root = new("Trapline runs virtual machines on a CPU written in C#, or on KVM where that is fast: no root, no native library") { HelpName = "trapline" };
         root.Add(run);
         root.Add(CpuCommand.Build(output));
         root.Add(DisassembleCommand.Build(output));
+        root.Add(DoctorCommand.Build(output));
         root.Add(CompletionCommand.Build(output));
         HelpOption help = root.Options.OfType<HelpOption>().Single();
         ExtendedHelp extended = new((HelpAction)help.Action!, run, RunExamples + ExitCodes.Help);

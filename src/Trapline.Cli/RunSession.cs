@@ -86,11 +86,14 @@ internal sealed class RunSession(RunSettings settings)
                 CommandLine = settings.Append ?? "",
             }
             : null;
+        EngineChoice engine = Engines.Choose(settings.Cpu.Engine);
+        if (settings.Verbose)
+            Console.Error.WriteLine($"trapline: engine {engine.Name}: {engine.Why}");
         EscapeFilter escape = new(_quit.Cancel, () => InteractiveTerminal.Say(EscapeFilter.Help));
         MachineSpecification specification = new()
         {
             MemoryBytes = settings.MemoryBytes,
-            Cpu = settings.Cpu,
+            Cpu = settings.Cpu with { Engine = engine.Name },
             Boot = boot,
             Test = settings.Test,
             End = asCommand ? settings.End with { NoReboot = true } : settings.End,

@@ -46,7 +46,7 @@ public sealed unsafe partial class SoftwareVcpu
                 BinaryPrimitives.WriteUInt64LittleEndian(to[(160 + i * 16 + half * 8)..], s->Ymm[i * 4 + half]);
                 BinaryPrimitives.WriteUInt64LittleEndian(to[(576 + i * 16 + half * 8)..], s->Ymm[i * 4 + 2 + half]);
             }
-        BinaryPrimitives.WriteUInt64LittleEndian(to[512..], 7); // XSTATE_BV
+        BinaryPrimitives.WriteUInt64LittleEndian(to[XsaveLayout.Header..], _model.Xcr0Bits & ~XsaveLayout.Pkru); // XSTATE_BV
         return image;
     }
 

@@ -61,6 +61,8 @@ public sealed unsafe partial class KvmVcpu : IVcpuEngine
     /// <summary>The model less what the host's KVM cannot give.</summary>
     public CpuModel Model => _model;
 
+    public bool SeesEverything => false;
+
     /// <summary>Of instructions only those are known that left the kernel.</summary>
     public EngineCounters Counters => new() { Instructions = _instructionExits, Interrupts = _interruptsDelivered };
 

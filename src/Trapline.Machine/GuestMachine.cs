@@ -27,9 +27,11 @@ public sealed class GuestMachine : IDisposable, IBoardHost
 
     private GuestMachine(MachineSpecification specification, EngineFactory? engines)
     {
-        Specification = specification;
+        // An override needs no choice, which may cost a probe.
+        string engine = engines is null ? Engines.Choose(specification.Cpu.Engine).Name : specification.Cpu.Engine;
+        Specification = specification with { Cpu = specification.Cpu with { Engine = engine } };
         Engines.Check(specification.Cpu);
-        _engines = engines ?? Engines.Find(specification.Cpu.Engine);
+        _engines = engines ?? Engines.Find(engine);
         _model = CpuModels.Resolve(specification.Cpu);
         _consoles = new BoardConsoles(specification.Consoles);
         _thread = new Thread(Supervise) { IsBackground = true, Name = "machine" };

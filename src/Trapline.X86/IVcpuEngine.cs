@@ -63,6 +63,9 @@ public interface IVcpuEngine : Core.IVcpuSignals, IDisposable
 
     EngineCounters Counters { get; }
 
+    /// <summary>The counters are of all that happens in the guest; else, as far as they are known, of what left it.</summary>
+    bool SeesEverything => true;
+
     /// <summary>Why something slower than the engine that was asked for runs this vCPU; null if nothing does.</summary>
     string? Shortcoming => null;
 

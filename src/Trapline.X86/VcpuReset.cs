@@ -20,7 +20,7 @@ public static class VcpuReset
         xsave[4] = 0xFF; // no register is empty
         BitConverter.TryWriteBytes(xsave.AsSpan(24), MxcsrAtReset);
         BitConverter.TryWriteBytes(xsave.AsSpan(28), 0xFFFFu);
-        BitConverter.TryWriteBytes(xsave.AsSpan(XsaveLayout.Header), XsaveLayout.X87 | XsaveLayout.Sse | XsaveLayout.Avx);
+        BitConverter.TryWriteBytes(xsave.AsSpan(XsaveLayout.Header), model.Xcr0Bits & (XsaveLayout.X87 | XsaveLayout.Sse | XsaveLayout.Avx));
         return Cold(new VcpuState { Msrs = msrs, Xsave = xsave }, model, isBootProcessor, Cr0.Cd | Cr0.Nw | Cr0.Et);
     }
 

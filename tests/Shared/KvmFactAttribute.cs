@@ -6,20 +6,24 @@ namespace Trapline.Testing;
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class KvmFactAttribute : FactAttribute
 {
-    public KvmFactAttribute() => Skip = KvmObstacle.Text;
+    /// <param name="hardware">The kernel's emulator, all that a host without hardware has, cannot do it.</param>
+    public KvmFactAttribute(bool hardware = false) => Skip = KvmObstacle.Find(hardware);
 }
 
 /// <summary>A theory that needs the host's KVM.</summary>
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class KvmTheoryAttribute : TheoryAttribute
 {
-    public KvmTheoryAttribute() => Skip = KvmObstacle.Text;
+    public KvmTheoryAttribute(bool hardware = false) => Skip = KvmObstacle.Find(hardware);
 }
 
 internal static class KvmObstacle
 {
+    private static readonly string? Text = Look();
+
     /// <summary>Null if KVM can be used.</summary>
-    public static string? Text { get; } = Look();
+    public static string? Find(bool hardware) => Text
+        ?? (hardware && !KvmProbe.ProcessorHasHardware ? "this host's KVM has no hardware under it, and its emulator lacks these instructions" : null);
 
     private static string? Look()
     {

@@ -40,6 +40,8 @@ public class CommandLineTests
     [InlineData("--dump-block '0x8000000000000000' is no address", "run", "--dump-block", "0x8000000000000000")]
     [InlineData("--dump-block and --engine 'interpreter'", "run", "--dump-block", "1000", "--engine", "interpreter")]
     [InlineData("--perf-map and --engine 'interpreter'", "run", "--perf-map", "--engine", "interpreter")]
+    [InlineData("--perf-map and --engine 'kvm'", "run", "--perf-map", "--engine", "kvm")]
+    [InlineData("--trace of exceptions, walks or translate and --engine 'kvm'", "run", "--trace", "walks", "--engine", "kvm")]
     [InlineData("there is no code", "disasm")]
     [InlineData("--hex '123' is not code", "disasm", "--hex", "123")]
     [InlineData("--hex and --file do not go together", "disasm", "--hex", "90", "--file", "x")]
@@ -101,10 +103,33 @@ public class CommandLineTests
     public void OptionsForTheTranslatorArrive()
     {
         RunSettings settings = Read("run", "--dump-block", "0xffffffff81000000,401000", "--perf-map", "--trace", "translate");
-        Assert.Equal(Engines.Default, settings.Cpu.Engine);
+        Assert.Equal("translator", settings.Cpu.Engine); // not what "auto" would take
         Assert.Equal([0xFFFF_FFFF_8100_0000, 0x40_1000], settings.DumpBlocks);
         Assert.True(settings.PerfMap);
         Assert.Equal(TraceKinds.Translate, settings.Trace!.Value.Kinds);
+    }
+
+    [Fact]
+    public void DoctorSaysWhatTheHostOffers()
+    {
+        using StringWriter text = new(), json = new();
+        Assert.Equal(0, CommandLine.Run(["doctor"], text, TextWriter.Null, _ => 1));
+        Assert.Matches("(?m)^ok +translator +can run here|^warning +translator ", text.ToString());
+        Assert.Matches("(?m)^(ok|note) +KVM +", text.ToString());
+        Assert.EndsWith("guests can run here\n", text.ToString());
+        Assert.Equal(0, CommandLine.Run(["doctor", "--json"], json, TextWriter.Null, _ => 1));
+        using System.Text.Json.JsonDocument document = System.Text.Json.JsonDocument.Parse(json.ToString());
+        Assert.Contains(document.RootElement.GetProperty("findings").EnumerateArray(), f => f.GetProperty("subject").GetString() == "KVM");
+        Assert.Contains(document.RootElement.GetProperty("engine").GetProperty("name").GetString(), Engines.Names);
+    }
+
+    [Fact]
+    public void DoctorFailsWhereGuestsCannotRun()
+    {
+        using StringWriter text = new();
+        PreflightReport report = new(new EngineChoice("translator", "a test"), [new("host", PreflightState.Bad, "a toaster", "use a computer")]);
+        Assert.Equal(ExitCodes.Failed, DoctorCommand.Write(report, text, json: false));
+        Assert.Equal("BAD     host  a toaster\n              -> use a computer\nguests cannot run here\n", text.ToString());
     }
 
     [Fact]

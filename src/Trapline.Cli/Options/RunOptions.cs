@@ -19,6 +19,7 @@ internal sealed class RunOptions
     private readonly Option<string[]> _device = new("--device") { Description = "Add a device: testdev, for public CPU test suites", HelpName = "NAME", Arity = ArgumentArity.OneOrMore };
     private readonly Option<string> _timeout = Text("--timeout", "TIME", "End the run after this host time: seconds, or with ms, s, m, h");
     private readonly Option<string> _engine = Text("--engine", "NAME", $"What runs the CPU: {string.Join(", ", Engines.Names)} [default: {Engines.Default}]");
+    private readonly Option<bool> _verbose = Switch("--verbose", "Say on stderr which engine runs the guest, and why");
     private readonly Option<string> _codeCache = Text("--code-cache", "SIZE", "Most memory for translated code of a CPU, 1M to 1G; when full, it begins anew [default: 64M]");
     private readonly Option<bool> _statistics = Switch("--stats", "At the end, print instructions, exits by reason and times to stderr");
     private readonly Option<string> _trace = Text("--trace", "KINDS[:FILE]", $"Trace events to a file or stderr: {string.Join(", ", TraceArgument.Names)}");
@@ -41,7 +42,7 @@ internal sealed class RunOptions
         Option[] options =
         [
             _kernel, _initrd, _append, _memory, _cpu, _serial, _debugConsole, _debugExit, _device,
-            _timeout, _engine, _codeCache, _statistics, _trace, _dumpBlock, _perfMap, _noReboot,
+            _timeout, _engine, _verbose, _codeCache, _statistics, _trace, _dumpBlock, _perfMap, _noReboot,
         ];
         foreach (Option option in options)
             command.Add(option);
@@ -83,24 +84,38 @@ internal sealed class RunOptions
             Trace = result.GetValue(_trace) is { } trace ? TraceArgument.Parse("--trace", trace) : null,
             DumpBlocks = result.GetValue(_dumpBlock) is { } blocks ? Hexadecimal.ParseAddresses("--dump-block", blocks) : [],
             PerfMap = result.GetValue(_perfMap),
+            Verbose = result.GetValue(_verbose),
             Command = command,
         };
         CheckTogether(settings);
-        return settings;
+        return WithEngineThatShows(settings);
     }
 
     private static void CheckTogether(RunSettings settings)
     {
         if (settings.Initrd != null && settings.Kernel == null)
             throw new BadInputException($"--initrd '{settings.Initrd}' needs a kernel: give --kernel FILE too");
-        string? needsTranslator = settings.DumpBlocks.Count > 0 ? "--dump-block" : settings.PerfMap ? "--perf-map" : null;
-        if (needsTranslator != null && settings.Cpu.Engine == "interpreter")
-            throw new BadInputException($"{needsTranslator} and --engine 'interpreter' do not go together: the interpreter translates nothing");
+        if (NeedsTranslator(settings) is { } option && settings.Cpu.Engine is "interpreter" or "kvm")
+            throw new BadInputException($"{option} and --engine '{settings.Cpu.Engine}' do not go together: only the translator translates");
+        if (ShowsInside(settings) && settings.Cpu.Engine == "kvm")
+            throw new BadInputException("--trace of exceptions, walks or translate and --engine 'kvm' do not go together: the processor does not show them");
         if (settings.Command is [])
             throw new BadInputException("there is no command after '--': name one, such as trapline run -- uname -a");
         if (settings.Command != null && settings.Kernel != null)
             throw new BadInputException($"--kernel '{settings.Kernel}' and a command after '--' do not go together: only the default guest runs commands");
     }
+
+    private static string? NeedsTranslator(RunSettings settings) => settings.DumpBlocks.Count > 0 ? "--dump-block" : settings.PerfMap ? "--perf-map" : null;
+
+    /// <summary>Events that only a software engine sees are wanted by name.</summary>
+    private static bool ShowsInside(RunSettings settings) => settings.Trace is { } trace && trace.Kinds != TraceKinds.All
+        && (trace.Kinds & (TraceKinds.Exceptions | TraceKinds.Walks | TraceKinds.Translate)) != 0;
+
+    /// <summary>Who wants to see what only the software engines show is given one of them.</summary>
+    private static RunSettings WithEngineThatShows(RunSettings settings) =>
+        settings.Cpu.Engine == Engines.Default && (NeedsTranslator(settings) != null || ShowsInside(settings))
+            ? settings with { Cpu = settings.Cpu with { Engine = "translator" } }
+            : settings;
 
     private static Option<string> Text(string name, string value, string description) => new(name) { Description = description, HelpName = value };
 

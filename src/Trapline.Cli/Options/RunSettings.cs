@@ -21,6 +21,7 @@ internal sealed record RunSettings
     public TraceArgument? Trace { get; init; }
     public IReadOnlyList<ulong> DumpBlocks { get; init; } = [];
     public bool PerfMap { get; init; }
+    public bool Verbose { get; init; }
 
     /// <summary>The command to run in the default guest, byte for byte; null for none.</summary>
     public IReadOnlyList<ReadOnlyMemory<byte>>? Command { get; init; }

@@ -15,12 +15,7 @@ internal static class StatisticsReport
         WriteLine(writer, line);
         foreach (VcpuStatistics vcpu in statistics.Vcpus)
         {
-            var c = vcpu.Counters;
-            double busy = Math.Max(1e-9, (statistics.GuestTime - vcpu.Halted).TotalSeconds);
-            WriteLine(writer, $"vcpu {vcpu.Index}: {c.Instructions} instructions, {c.Instructions / busy / 1e6:F1} MIPS while running, {vcpu.Halts} halts, {vcpu.Halted.TotalSeconds:F3} s halted");
-            long misses = c.TlbHitsSecondLevel + c.PageWalks;
-            WriteLine(writer, $"vcpu {vcpu.Index}: tlb {misses} first-level misses, {c.TlbHitsSecondLevel} second-level hits, {c.PageWalks} page walks, {c.PageFaults} page faults");
-            WriteLine(writer, $"vcpu {vcpu.Index}: {c.Exceptions} exceptions, {c.Interrupts} interrupts, {c.BlocksDecoded} blocks decoded, {c.CodeInvalidations} invalidated");
+            WriteCounters(writer, vcpu, statistics);
             WriteEngine(writer, vcpu, statistics);
         }
         WriteLine(writer, $"exits {statistics.Exits.Sum(e => e.Count)} in {statistics.Exits.Sum(e => e.Time.TotalMilliseconds):F1} ms");
@@ -28,6 +23,21 @@ internal static class StatisticsReport
             WriteLine(writer, $"  {exit.Count,10}  {exit.Time.TotalMilliseconds,10:F1} ms  {exit.Kind,-12} {exit.Target}");
         if (statistics.Exits.Count > ExitLines)
             WriteLine(writer, $"  and {statistics.Exits.Count - ExitLines} more kinds");
+    }
+
+    private static void WriteCounters(TextWriter writer, VcpuStatistics vcpu, MachineStatistics statistics)
+    {
+        var c = vcpu.Counters;
+        if (!vcpu.SeesEverything)
+        {
+            WriteLine(writer, $"vcpu {vcpu.Index}: {c.Instructions} instructions that left the guest, {c.Interrupts} interrupts, {vcpu.Halts} halts, {vcpu.Halted.TotalSeconds:F3} s halted");
+            return;
+        }
+        double busy = Math.Max(1e-9, (statistics.GuestTime - vcpu.Halted).TotalSeconds);
+        WriteLine(writer, $"vcpu {vcpu.Index}: {c.Instructions} instructions, {c.Instructions / busy / 1e6:F1} MIPS while running, {vcpu.Halts} halts, {vcpu.Halted.TotalSeconds:F3} s halted");
+        long misses = c.TlbHitsSecondLevel + c.PageWalks;
+        WriteLine(writer, $"vcpu {vcpu.Index}: tlb {misses} first-level misses, {c.TlbHitsSecondLevel} second-level hits, {c.PageWalks} page walks, {c.PageFaults} page faults");
+        WriteLine(writer, $"vcpu {vcpu.Index}: {c.Exceptions} exceptions, {c.Interrupts} interrupts, {c.BlocksDecoded} blocks decoded, {c.CodeInvalidations} invalidated");
     }
 
     private static void WriteEngine(TextWriter writer, VcpuStatistics vcpu, MachineStatistics statistics)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Trapline.Core;
 using Trapline.Cpu;
 using Trapline.Cpu.Translator;
@@ -28,20 +29,53 @@ public sealed record EngineParts(
     public bool Measure { get; init; }
 }
 
+/// <summary>Which engine runs a machine.</summary>
+/// <param name="Why">For people, without a full stop.</param>
+public sealed record EngineChoice(string Name, string Why);
+
 /// <summary>Makes the engine of one vCPU.</summary>
 public delegate IVcpuEngine EngineFactory(EngineParts parts);
 
 /// <summary>The engines by name: the one place that picks one.</summary>
 public static class Engines
 {
-    /// <summary>Where the host cannot run it, the interpreter takes over: see <see cref="GuestMachine.EngineNote"/>.</summary>
-    public const string Default = "translator";
+    /// <summary>The best that works here: see <see cref="Choose(string)"/>.</summary>
+    public const string Default = Auto;
 
-    public static IReadOnlyList<string> Names { get; } = ["translator", "interpreter", "kvm", "verify"];
+    private const string Auto = "auto";
+
+    public static IReadOnlyList<string> Names { get; } = [Auto, "translator", "interpreter", "kvm", "verify"];
+
+    /// <summary>Decides what "auto" means on this host: KVM if it works and is fast, else the translator, else the interpreter.</summary>
+    /// <param name="name">Any other name stays what it is.</param>
+    public static EngineChoice Choose(string name) => name != Auto
+        ? new EngineChoice(name, "it was asked for")
+        : Choose(KvmProbe.ProcessorHasHardware, () => (KvmProbe.Measure(out string? obstacle), obstacle));
+
+    /// <param name="hardware">The processor offers virtualization; without, nothing is measured.</param>
+    /// <param name="measure">KVM's speed, or why it has none.</param>
+    internal static EngineChoice Choose(bool hardware, Func<(KvmSpeed? Speed, string? Obstacle)> measure)
+    {
+        string why = "the processor offers this host neither VMX nor SVM, so that a KVM could only emulate";
+        if (hardware)
+        {
+            (KvmSpeed? speed, string? obstacle) = measure();
+            why = speed is { } figures
+                ? string.Create(CultureInfo.InvariantCulture,
+                    $"KVM is {(figures.IsFast ? "fast" : "slow")} here: {figures.NanosecondsPerInstruction:F2} ns an instruction, {figures.MicrosecondsPerExit:F1} us an exit")
+                : obstacle!;
+            if (speed is { IsFast: true })
+                return new EngineChoice("kvm", why);
+        }
+        return SoftwareVcpu.TranslatorObstacle is { } missing
+            ? new EngineChoice("interpreter", $"{why}; and no translator: {missing}")
+            : new EngineChoice("translator", why);
+    }
 
     /// <exception cref="BadInputException">No engine has this name.</exception>
     public static EngineFactory Find(string name) => name switch
     {
+        Auto => Find(Choose(name).Name),
         "interpreter" => Software,
         "translator" => Translator,
         "kvm" => Kvm,

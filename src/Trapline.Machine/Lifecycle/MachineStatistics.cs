@@ -9,12 +9,13 @@ namespace Trapline.Machine;
 public sealed record MachineStatistics(
     TimeSpan GuestTime, IReadOnlyList<VcpuStatistics> Vcpus, IReadOnlyList<ExitStatistics> Exits);
 
+/// <param name="SeesEverything">The counters are of all that the guest did; else of what left it.</param>
 /// <param name="Details">Counters of the engine's own kind.</param>
 /// <param name="Times">Where the engine's time went; null unless <see cref="DiagnosticsSpecification.TimeExits"/> and the engine can tell.</param>
 /// <param name="Halted">Time spent waiting in HLT.</param>
 /// <param name="Halts">How often the vCPU went to wait.</param>
 public sealed record VcpuStatistics(
-    int Index, EngineCounters Counters, IReadOnlyList<EngineDetail> Details, EngineTimes? Times, TimeSpan Halted, long Halts);
+    int Index, EngineCounters Counters, bool SeesEverything, IReadOnlyList<EngineDetail> Details, EngineTimes? Times, TimeSpan Halted, long Halts);
 
 /// <summary>What kind of access left the engine.</summary>
 public enum ExitKind

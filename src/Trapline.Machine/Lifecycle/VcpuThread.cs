@@ -130,7 +130,7 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
         long since = Volatile.Read(ref _haltedSince);
         if (since != 0)
             halted += HostTime.Nanoseconds - since;
-        return new VcpuStatistics(Index, _engine.Counters, _engine.Details, _engine.Times, TimeSpan.FromTicks(halted / 100), Volatile.Read(ref _halts));
+        return new VcpuStatistics(Index, _engine.Counters, _engine.SeesEverything, _engine.Details, _engine.Times, TimeSpan.FromTicks(halted / 100), Volatile.Read(ref _halts));
     }
 
     /// <summary>Ends and joins the thread, then disposes the engine.</summary>

@@ -1,0 +1,50 @@
+using System.CommandLine;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Trapline.Machine;
+
+namespace Trapline.Cli;
+
+/// <summary>Says what this host offers and what to do about the rest.</summary>
+internal static partial class DoctorCommand
+{
+    public static Command Build(TextWriter output)
+    {
+        Option<bool> json = new("--json") { Description = "Print the findings as JSON", Arity = ArgumentArity.Zero };
+        Command doctor = new("doctor", "Look at this host: engines, memory, limits, tools; exit status 0 if guests can run") { json };
+        doctor.SetAction(result => Write(Preflight.Run(), output, result.GetValue(json)));
+        return doctor;
+    }
+
+    internal static int Write(PreflightReport report, TextWriter output, bool json)
+    {
+        if (json)
+        {
+            output.WriteLine(JsonSerializer.Serialize(report, Serializer.Default.PreflightReport));
+            return Status(report);
+        }
+        int width = report.Findings.Max(f => f.Subject.Length);
+        foreach (PreflightFinding finding in report.Findings)
+        {
+            output.WriteLine($"{Word(finding.State),-7} {finding.Subject.PadRight(width)}  {finding.Finding}");
+            if (finding.Advice is { } advice)
+                output.WriteLine($"{"",-7} {"".PadRight(width)}  -> {advice}");
+        }
+        output.WriteLine(report.CanRun ? "guests can run here" : "guests cannot run here");
+        return Status(report);
+    }
+
+    private static int Status(PreflightReport report) => report.CanRun ? ExitCodes.Success : ExitCodes.Failed;
+
+    private static string Word(PreflightState state) => state switch
+    {
+        PreflightState.Good => "ok",
+        PreflightState.Note => "note",
+        PreflightState.Warning => "warning",
+        _ => "BAD",
+    };
+
+    [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true, UseStringEnumConverter = true)]
+    [JsonSerializable(typeof(PreflightReport))]
+    private sealed partial class Serializer : JsonSerializerContext;
+}
