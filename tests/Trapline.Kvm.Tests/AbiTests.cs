@@ -26,7 +26,7 @@ public sealed class AbiTests
             ("KVM_GET_XSAVE2", KvmRequest.GetXsave2), ("KVM_GET_XCRS", KvmRequest.GetExtendedControl), ("KVM_SET_XCRS", KvmRequest.SetExtendedControl),
             ("KVM_SET_DEVICE_ATTR", KvmRequest.SetDeviceAttribute), ("KVM_GET_DEVICE_ATTR", KvmRequest.GetDeviceAttribute),
             ("KVM_SET_TSC_KHZ", KvmRequest.SetTscKilohertz), ("KVM_GET_TSC_KHZ", KvmRequest.GetTscKilohertz),
-            ("KVM_CAP_MAX_VCPUS", (ulong)KvmCapability.MaximumVcpus), ("KVM_CAP_READONLY_MEM", (ulong)KvmCapability.ReadOnlyMemory),
+            ("KVM_CAP_READONLY_MEM", (ulong)KvmCapability.ReadOnlyMemory),
             ("KVM_CAP_IMMEDIATE_EXIT", (ulong)KvmCapability.ImmediateExit), ("KVM_CAP_EXCEPTION_PAYLOAD", (ulong)KvmCapability.ExceptionPayload),
             ("KVM_CAP_X86_USER_SPACE_MSR", (ulong)KvmCapability.UserSpaceMsr), ("KVM_CAP_X86_MSR_FILTER", (ulong)KvmCapability.MsrFilter),
             ("KVM_CAP_EXIT_ON_EMULATION_FAILURE", (ulong)KvmCapability.ExitOnEmulationFailure), ("KVM_CAP_XSAVE2", (ulong)KvmCapability.Xsave2),

@@ -4,7 +4,6 @@ namespace Trapline.Kvm.Abi;
 internal enum KvmCapability
 {
     UserMemory = 3,
-    MaximumVcpus = 66,
     SetTssAddress = 4,
     ReadOnlyMemory = 81,
     VcpuEvents = 41,
