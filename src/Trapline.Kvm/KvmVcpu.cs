@@ -33,18 +33,18 @@ public sealed unsafe partial class KvmVcpu : IVcpuEngine
     private bool _disposed;
 
     /// <param name="vm">Shared by the machine's vCPUs; outlives them.</param>
+    /// <param name="index">A number that no other engine uses now.</param>
     /// <param name="count">How many vCPUs the machine has.</param>
     /// <exception cref="KvmException">The host refused.</exception>
     public KvmVcpu(KvmVm vm, int index, int count, CpuModel model, IIoSeam io, IInterruptSource interrupts)
     {
         (_vm, Index, _machineModel, _io, _interrupts) = (vm, index, model, io, interrupts);
-        _descriptor = vm.CreateVcpu(index);
+        _model = GuestCpuid.Restrict(model, vm.Device, VcpuTsc.IsModels(vm.Device, model));
+        _descriptor = vm.GetVcpu(index, vcpu => GuestCpuid.Entries(_model, vm.Device, (uint)index, count, VcpuTsc.SetFrequency(vcpu, vm.Device, model)));
         try
         {
             _run = (KvmRun*)KvmCalls.MapShared(_descriptor, vm.Device.RunPagesLength);
             _tsc = new VcpuTsc(_descriptor, io, model, vm.Device);
-            _model = GuestCpuid.Restrict(model, vm.Device, tscAtModelsRate: _tsc.Kilohertz == model.TscFrequency / 1000);
-            GuestCpuid.Install(_descriptor, GuestCpuid.Entries(_model, vm.Device, (uint)index, count, _tsc.Kilohertz));
             PrepareState();
             Reset();
         }
@@ -113,7 +113,6 @@ public sealed unsafe partial class KvmVcpu : IVcpuEngine
         _disposed = true;
         if (_run != null)
             KvmCalls.Unmap(_run, _vm.Device.RunPagesLength);
-        KvmCalls.Close(_descriptor);
         ReleaseState();
     }
 

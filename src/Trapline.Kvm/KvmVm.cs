@@ -17,6 +17,7 @@ public sealed unsafe class KvmVm : IDisposable
 
     private readonly KvmMemorySlots _slots;
     private readonly int _descriptor;
+    private readonly Dictionary<int, int> _vcpus = [];
     private bool _disposed;
 
     /// <param name="device">Owned by the virtual machine from now on.</param>
@@ -57,8 +58,21 @@ public sealed unsafe class KvmVm : IDisposable
     /// <summary>Pending debug exceptions can be told apart (api.rst 7.20).</summary>
     internal bool HasExceptionPayload { get; }
 
-    /// <returns>The vCPU's descriptor.</returns>
-    internal int CreateVcpu(int index) => KvmCalls.Require(_descriptor, KvmRequest.CreateVcpu, (ulong)index, "KVM_CREATE_VCPU");
+    /// <summary>The vCPU of this number, made if there is none yet: the kernel keeps one as long as its machine, so engines that follow each other share it.</summary>
+    /// <param name="cpuid">What it answers to CPUID, by its descriptor. The kernel takes it once, before the vCPU runs.</param>
+    /// <returns>Its descriptor, which stays the virtual machine's.</returns>
+    internal int GetVcpu(int index, Func<int, KvmCpuidEntry[]> cpuid)
+    {
+        lock (_vcpus)
+        {
+            if (_vcpus.TryGetValue(index, out int descriptor))
+                return descriptor;
+            descriptor = KvmCalls.Require(_descriptor, KvmRequest.CreateVcpu, (ulong)index, "KVM_CREATE_VCPU");
+            _vcpus[index] = descriptor;
+            GuestCpuid.Install(descriptor, cpuid(descriptor));
+            return descriptor;
+        }
+    }
 
     /// <summary>After the vCPUs, and before memory.</summary>
     public void Dispose()
@@ -67,6 +81,8 @@ public sealed unsafe class KvmVm : IDisposable
             return;
         _disposed = true;
         _slots.Dispose();
+        foreach (int vcpu in _vcpus.Values)
+            KvmCalls.Close(vcpu);
         KvmCalls.Close(_descriptor);
         Device.Dispose();
     }

@@ -30,10 +30,7 @@ internal sealed unsafe class VcpuTsc
     public VcpuTsc(int vcpu, IIoSeam io, CpuModel model, KvmDevice device)
     {
         (_vcpu, _io, _machineHertz) = (vcpu, io, model.TscFrequency);
-        uint wanted = (uint)(model.TscFrequency / 1000);
-        if (CanScale(device))
-            KvmCalls.Require(vcpu, KvmRequest.SetTscKilohertz, (ulong)wanted, "KVM_SET_TSC_KHZ");
-        Kilohertz = (uint)KvmCalls.Require(vcpu, KvmRequest.GetTscKilohertz, 0ul, "KVM_GET_TSC_KHZ");
+        Kilohertz = GetFrequency(vcpu);
         _hasAttribute = device.Check(KvmCapability.VcpuAttributes) != 0 && TryGetOffset(out _offset);
         _machineAhead = MachineAhead();
         // A host without virtualization hardware may take every value and change nothing.
@@ -82,8 +79,19 @@ internal sealed unsafe class VcpuTsc
         }
     }
 
-    /// <summary>Whether this host gives guests a frequency of their own.</summary>
-    public static bool CanScale(KvmDevice device) => device.Check(KvmCapability.TscControl) != 0;
+    /// <summary>Whether a guest's counter runs at the model's frequency: the processor scales it.</summary>
+    public static bool IsModels(KvmDevice device, CpuModel model) => device.Check(KvmCapability.TscControl) != 0 && model.Has(Feature.Tsc);
+
+    /// <summary>Gives a new vCPU the model's frequency if the host can.</summary>
+    /// <returns>The frequency that it has, in kilohertz.</returns>
+    public static uint SetFrequency(int vcpu, KvmDevice device, CpuModel model)
+    {
+        if (IsModels(device, model))
+            KvmCalls.Require(vcpu, KvmRequest.SetTscKilohertz, model.TscFrequency / 1000, "KVM_SET_TSC_KHZ");
+        return GetFrequency(vcpu);
+    }
+
+    private static uint GetFrequency(int vcpu) => (uint)KvmCalls.Require(vcpu, KvmRequest.GetTscKilohertz, 0ul, "KVM_GET_TSC_KHZ");
 
     /// <summary>Takes back what passed while the machine's clock stood. Cheap: called whenever the vCPU begins to run.</summary>
     public void Follow()

@@ -268,7 +268,7 @@ public sealed class KvmGuestTests
         {
             Guest = new FlatGuest(_memory);
             _vm = new KvmVm(device, _memory);
-            Model = GuestCpuid.Restrict(CpuModel.Max, device, VcpuTsc.CanScale(device));
+            Model = GuestCpuid.Restrict(CpuModel.Max, device, VcpuTsc.IsModels(device, CpuModel.Max));
             Cpu = new KvmVcpu(_vm, 0, 1, Model, Seam, Seam);
             Seam.Owner = Cpu;
         }

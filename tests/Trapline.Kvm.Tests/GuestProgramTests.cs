@@ -379,6 +379,26 @@ public sealed class GuestProgramTests
         Assert.Equal(0, end - start);
     }
 
+    /// <summary>As when a machine leaves KVM for another engine and comes back: the kernel keeps a vCPU as long as its machine.</summary>
+    [KvmFact]
+    public void AVcpuCanBeMadeAgain()
+    {
+        using KvmBench bench = Started(64, a =>
+        {
+            a.inc(ebx);
+            Stop(a);
+            a.inc(ebx);
+            Stop(a);
+        });
+        Assert.Equal(StopReason.Kicked, bench.Cpu.Run());
+        VcpuState state = bench.Cpu.Export();
+        bench.MakeAgain();
+        Assert.Equal(0xFFF0ul, bench.Cpu.Export().Rip);
+        bench.Cpu.Import(state);
+        Assert.Equal(StopReason.Kicked, bench.Cpu.Run());
+        Assert.Equal(2ul, bench.Cpu.Export().General[3]);
+    }
+
     private static KvmBench Started(int bits, Action<Assembler> code)
     {
         KvmBench bench = new();

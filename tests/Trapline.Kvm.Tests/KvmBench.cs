@@ -14,6 +14,7 @@ internal sealed class KvmBench : IDisposable
 
     private readonly KvmVm _vm;
     private readonly FlatGuest _guest;
+    private readonly CpuModel _model;
 
     public KvmBench(CpuModel? model = null, GuestMemory? memory = null)
     {
@@ -21,15 +22,15 @@ internal sealed class KvmBench : IDisposable
         _guest = new FlatGuest(Memory);
         KvmDevice device = KvmDevice.TryOpen(out string? obstacle) ?? throw new InvalidOperationException(obstacle);
         _vm = new KvmVm(device, Memory);
-        Cpu = new KvmVcpu(_vm, 0, 1, model ?? CpuModel.Max, Seam, Seam);
-        Seam.Owner = Cpu;
+        _model = model ?? CpuModel.Max;
+        Seam.Owner = Cpu = new KvmVcpu(_vm, 0, 1, _model, Seam, Seam);
     }
 
     public NotingSeam Seam { get; } = new();
 
     public GuestMemory Memory { get; }
 
-    public KvmVcpu Cpu { get; }
+    public KvmVcpu Cpu { get; private set; }
 
     public void Load(int bits, Action<Assembler> code, ulong address = Code) => _guest.Load(bits, code, address);
 
@@ -40,6 +41,13 @@ internal sealed class KvmBench : IDisposable
     {
         Cpu.Import(_guest.Enter(bits, Cpu.Model));
         Seam.Notes.Clear();
+    }
+
+    /// <summary>Replaces the vCPU by a new one of the same machine.</summary>
+    public void MakeAgain()
+    {
+        Cpu.Dispose();
+        Seam.Owner = Cpu = new KvmVcpu(_vm, 0, 1, _model, Seam, Seam);
     }
 
     public void Handle(int bits, byte vector, ulong at) => _guest.Handle(bits, vector, at);
