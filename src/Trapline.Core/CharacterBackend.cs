@@ -10,6 +10,11 @@ public interface ICharacterBackend
     void Connect(ICharacterSink sink);
 }
 
+/// <summary>State of a back end whose protocol with the guest has some. Such a back end is an <see cref="ISavedDevice{TState}"/> of this.</summary>
+/// <param name="Protocol">Which protocol; a back end of another one starts afresh.</param>
+[SavedState("character-backend", 1)]
+public sealed record BackendState(string Protocol, byte[] Content);
+
 /// <summary>The device end of a character back end: takes input when it has room.</summary>
 public interface ICharacterSink
 {

@@ -1,20 +1,24 @@
 using System.ComponentModel;
 using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
 
 namespace Trapline.Host;
 
-/// <summary>A shared, lazily committed host mapping over an anonymous file (memfd): what guest RAM lives in.</summary>
-/// <remarks>Unsafe because it hands out the raw base. The mapping lives until <see cref="Dispose"/>; owners hold it as long as any vCPU can run.</remarks>
+/// <summary>A lazily committed host mapping: what guest RAM lives in.</summary>
+/// <remarks>
+/// Unsafe because it hands out the raw base. The mapping lives until <see cref="Dispose"/>; owners hold it as long as any vCPU can run.
+/// What it maps can be replaced while its address stays, so that pointers into it stay good.
+/// </remarks>
 public sealed unsafe class HostMapping : IDisposable
 {
-    private readonly int _fileDescriptor;
     private byte* _base;
+    private SafeFileHandle? _file;
 
-    private HostMapping(byte* start, ulong length, int fileDescriptor)
+    private HostMapping(byte* start, ulong length, SafeFileHandle? file)
     {
         _base = start;
         Length = length;
-        _fileDescriptor = fileDescriptor;
+        _file = file;
     }
 
     /// <summary>Bytes mapped; a multiple of the host page size.</summary>
@@ -22,40 +26,45 @@ public sealed unsafe class HostMapping : IDisposable
 
     public byte* Base => _base;
 
-    /// <summary>The memfd, or -1 for a private anonymous mapping.</summary>
-    public int FileDescriptor => _fileDescriptor;
-
-    /// <summary>Maps <paramref name="length"/> bytes that read as zero and are committed when touched.</summary>
+    /// <summary>Maps <paramref name="length"/> bytes of a new anonymous file (memfd) that read as zero and are committed when touched.</summary>
     /// <exception cref="Win32Exception">The host refused the memory.</exception>
     public static HostMapping CreateShared(string name, ulong length)
     {
-        int fd = Libc.MemfdCreate(name, Libc.MfdCloexec);
-        if (fd < 0)
-            throw new Win32Exception(Marshal.GetLastPInvokeError());
-        if (Libc.Ftruncate(fd, (long)length) != 0)
+        SafeFileHandle file = AnonymousFile.Create(name, length);
+        try
         {
-            int error = Marshal.GetLastPInvokeError();
-            Libc.Close(fd);
-            throw new Win32Exception(error);
+            return new HostMapping(Map(null, length, Libc.MapShared, file, 0), length, file);
         }
-        byte* start = Libc.Mmap(null, length, Libc.ProtRead | Libc.ProtWrite, Libc.MapShared | Libc.MapNoReserve, fd, 0);
-        if ((nint)start == -1)
+        catch
         {
-            int error = Marshal.GetLastPInvokeError();
-            Libc.Close(fd);
-            throw new Win32Exception(error);
+            file.Dispose();
+            throw;
         }
-        return new HostMapping(start, length, fd);
     }
 
     /// <summary>Maps private zeroed memory that is committed when touched.</summary>
-    public static HostMapping CreatePrivate(ulong length)
+    /// <exception cref="Win32Exception">The host refused the memory.</exception>
+    public static HostMapping CreatePrivate(ulong length) => new(Map(null, length, Libc.MapPrivate | Libc.MapAnonymous, null, 0), length, null);
+
+    /// <summary>Maps a part of a file privately: pages come in when touched and are copied when written; the file never changes.</summary>
+    /// <param name="file">Stays the caller's, who may close it.</param>
+    /// <exception cref="Win32Exception">The host refused the memory.</exception>
+    public static HostMapping CreateCopyOnWrite(SafeFileHandle file, ulong offset, ulong length) => new(Map(null, length, Libc.MapPrivate, file, offset), length, null);
+
+    /// <summary>Hands over the anonymous file of a shared mapping; the mapping shares its pages still.</summary>
+    public SafeFileHandle TakeFile()
     {
-        byte* start = Libc.Mmap(null, length, Libc.ProtRead | Libc.ProtWrite, Libc.MapPrivate | Libc.MapAnonymous | Libc.MapNoReserve, -1, 0);
-        if ((nint)start == -1)
-            throw new Win32Exception(Marshal.GetLastPInvokeError());
-        return new HostMapping(start, length, -1);
+        SafeFileHandle file = _file ?? throw new InvalidOperationException("the mapping has no file of its own");
+        _file = null;
+        return file;
     }
+
+    /// <summary>
+    /// Maps a part of a file privately at the same address in place of what is there. Nobody may access the mapping meanwhile. What was written
+    /// to a private mapping before is gone.
+    /// </summary>
+    /// <exception cref="Win32Exception">The host refused; what was mapped is there still.</exception>
+    public void ReplaceByCopyOnWrite(SafeFileHandle file, ulong offset) => Map(_base, Length, Libc.MapPrivate | Libc.MapFixed, file, offset);
 
     public void Dispose()
     {
@@ -63,7 +72,23 @@ public sealed unsafe class HostMapping : IDisposable
             return;
         Libc.Munmap(_base, Length);
         _base = null;
-        if (_fileDescriptor >= 0)
-            Libc.Close(_fileDescriptor);
+        _file?.Dispose();
+    }
+
+    private static byte* Map(byte* at, ulong length, int flags, SafeFileHandle? file, ulong offset)
+    {
+        bool held = false;
+        try
+        {
+            file?.DangerousAddRef(ref held);
+            int descriptor = file is null ? -1 : (int)file.DangerousGetHandle();
+            byte* start = Libc.Mmap(at, length, Libc.ProtRead | Libc.ProtWrite, flags | Libc.MapNoReserve, descriptor, (long)offset);
+            return (nint)start != -1 ? start : throw new Win32Exception(Marshal.GetLastPInvokeError());
+        }
+        finally
+        {
+            if (held)
+                file!.DangerousRelease();
+        }
     }
 }

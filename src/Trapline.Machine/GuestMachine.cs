@@ -11,11 +11,11 @@ namespace Trapline.Machine;
 /// Requests to end or reset come from vCPU and timer threads: they stop the vCPUs and leave the rest to the machine's own thread,
 /// which joins them and then ends the machine or builds a new board.
 /// </remarks>
-public sealed class GuestMachine : IDisposable, IBoardHost
+public sealed partial class GuestMachine : IDisposable, IBoardHost
 {
     private readonly Lock _lock = new();
     private readonly BoardConsoles _consoles;
-    private readonly EngineFactory _engines;
+    private EngineFactory _engines;
     private readonly CpuModel _model;
     private readonly ManualResetEventSlim _decision = new(initialState: false);
     private readonly TaskCompletionSource<MachineOutcome> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -25,24 +25,28 @@ public sealed class GuestMachine : IDisposable, IBoardHost
     private bool _reset;
     private bool _disposed;
 
-    private GuestMachine(MachineSpecification specification, EngineFactory? engines)
+    private GuestMachine(MachineSpecification specification, EngineFactory? engines, MachineImage? image)
     {
         // An override needs no choice, which may cost a probe.
         string engine = engines is null ? Engines.Choose(specification.Cpu.Engine).Name : specification.Cpu.Engine;
         Specification = specification with { Cpu = specification.Cpu with { Engine = engine } };
         Engines.Check(specification.Cpu);
         _engines = engines ?? Engines.Find(engine);
-        _model = CpuModels.Resolve(specification.Cpu);
+        EngineName = engine;
+        _model = image?.Model ?? CpuModels.Resolve(specification.Cpu);
         _consoles = new BoardConsoles(specification.Consoles);
         _thread = new Thread(Supervise) { IsBackground = true, Name = "machine" };
-        _board = new PcBoard(specification, _consoles, _engines, _model, this, startAt: 0);
+        _board = image is null
+            ? new PcBoard(specification, _consoles, _engines, _model, this, startAt: 0)
+            : new PcBoard(specification, _consoles, _engines, _model, this, image.Board, image.Memory);
+        _isContinued = image is not null;
     }
 
     /// <summary>Builds the board, loads the boot images and puts the vCPUs at their first instruction; nothing runs yet.</summary>
     /// <param name="specification">What to build.</param>
     /// <param name="engines">Overrides the engine named in the specification, for tests.</param>
     /// <exception cref="BadInputException">The specification or a boot image cannot be used.</exception>
-    public static GuestMachine Create(MachineSpecification specification, EngineFactory? engines = null) => new(specification, engines);
+    public static GuestMachine Create(MachineSpecification specification, EngineFactory? engines = null) => new(specification, engines, null);
 
     public MachineSpecification Specification { get; }
 
@@ -56,7 +60,7 @@ public sealed class GuestMachine : IDisposable, IBoardHost
 
     /// <summary>One line for people if the engine that was asked for cannot run here and another took over; else null.</summary>
     public string? EngineNote => Board.Vcpus.Select(v => v.Engine.Shortcoming).FirstOrDefault(s => s is not null) is { } why
-        ? $"the interpreter runs this machine, not the {Specification.Cpu.Engine}: {why}" : null;
+        ? $"the interpreter runs this machine, not the {EngineName}: {why}" : null;
 
     /// <summary>Guest RAM. A reset replaces it.</summary>
     public GuestMemory Memory => Board.Memory;
@@ -286,6 +290,11 @@ public sealed class GuestMachine : IDisposable, IBoardHost
 
     private void Reboot()
     {
+        if (_isContinued && Specification.Boot is null)
+        {
+            Interlocked.CompareExchange(ref _end, new MachineOutcome(MachineEnd.Reboot, "the guest rebooted: a restored machine has no kernel to start again"), null);
+            return;
+        }
         lock (_lock)
         {
             long now = Board.Clock.Nanoseconds;

@@ -51,8 +51,11 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
     public const int PageShift = 12;
     public const ulong PageSize = 1ul << PageShift;
 
+    private const string BackingName = "trapline-ram";
+
     private readonly HostMapping _backing;
     private readonly HostMapping _marks;
+    private MemoryTemplate? _template;
     private MemoryRegion[] _regions;
     private IMemoryObserver[] _observers = [];
     private readonly Lock _changing = new();
@@ -60,12 +63,28 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
     /// <param name="regions">Disjoint page-aligned ranges; offsets index the backing store.</param>
     /// <exception cref="ArgumentException">A region is unaligned, empty or overlaps another.</exception>
     public GuestMemory(IReadOnlyList<MemoryRegion> regions)
+        : this(Checked(regions), null)
     {
-        _regions = Checked(regions);
-        ulong size = 0;
+    }
+
+    /// <summary>Memory that begins as a copy of a template, page by page when written.</summary>
+    /// <param name="regions">As those of the memory that the template was taken from.</param>
+    /// <exception cref="ArgumentException">The regions do not fit the template.</exception>
+    public GuestMemory(IReadOnlyList<MemoryRegion> regions, MemoryTemplate template)
+        : this(Checked(regions), template)
+    {
+    }
+
+    private GuestMemory(MemoryRegion[] regions, MemoryTemplate? template)
+    {
+        _regions = regions;
+        ulong size = PageSize;
         foreach (MemoryRegion region in _regions)
             size = Math.Max(size, region.Offset + region.Length);
-        _backing = HostMapping.CreateShared("trapline-ram", Math.Max(size, PageSize));
+        if (template != null && template.Length != size)
+            throw new ArgumentException($"a template of {template.Length} bytes is not one of {size} bytes of memory", nameof(template));
+        _backing = template == null ? HostMapping.CreateShared(BackingName, size) : HostMapping.CreateCopyOnWrite(template.File, template.Offset, size);
+        _template = template?.Share();
         _marks = HostMapping.CreatePrivate(((size >> PageShift) + PageSize) & ~(PageSize - 1));
     }
 
@@ -77,11 +96,52 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
     /// <summary>Bytes of the backing store.</summary>
     public ulong BackingLength => _backing.Length;
 
-    /// <summary>The host file that holds RAM, for engines and back ends that map it themselves.</summary>
-    public int FileDescriptor => _backing.FileDescriptor;
-
     /// <summary>The base of the backing store (HVA of offset 0).</summary>
     public byte* BackingBase => _backing.Base;
+
+    /// <summary>
+    /// The content at this moment, for copies to begin with; this memory goes on as one of them, its host addresses unchanged. Nobody may access it
+    /// meanwhile.
+    /// </summary>
+    /// <remarks>
+    /// Free of copying the first time, or when nothing was written since the last. Later, what was written goes back into the template if nobody else
+    /// uses it; else all that is stored is copied.
+    /// </remarks>
+    /// <exception cref="System.ComponentModel.Win32Exception">The host refused memory; nothing has changed.</exception>
+    public MemoryTemplate Freeze()
+    {
+        if (_template == null)
+        {
+            _template = new MemoryTemplate(_backing.TakeFile(), 0, _backing.Length, isAnonymous: true);
+            _backing.ReplaceByCopyOnWrite(_template.File, 0);
+        }
+        else if (PrivatePages.Find(_backing.Base, _backing.Length) is { Count: > 0 } written)
+        {
+            if (_template is not { IsAnonymous: true, IsShared: false })
+            {
+                MemoryTemplate next = new(AnonymousFile.Create(BackingName, _backing.Length), 0, _backing.Length, isAnonymous: true);
+                try
+                {
+                    CopyTo(next, _template.StoredRanges);
+                    CopyTo(next, written);
+                    _backing.ReplaceByCopyOnWrite(next.File, 0);
+                }
+                catch
+                {
+                    next.Dispose();
+                    throw;
+                }
+                _template.Dispose();
+                _template = next;
+            }
+            else
+            {
+                CopyTo(_template, written);
+                _backing.ReplaceByCopyOnWrite(_template.File, _template.Offset);
+            }
+        }
+        return _template.Share();
+    }
 
     /// <summary>Makes operations wider than a host atomic (CMPXCHG16B) atomic among the software vCPUs that share this memory.</summary>
     public Lock WideAtomics { get; } = new();
@@ -216,10 +276,19 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
         dirty.ForEach(visit);
     }
 
+    private void CopyTo(MemoryTemplate template, IEnumerable<(ulong Start, ulong Length)> ranges)
+    {
+        const ulong most = 64 << 20;
+        foreach ((ulong start, ulong length) in ranges)
+            for (ulong done = 0; done < length; done += most)
+                template.Write(start + done, new ReadOnlySpan<byte>(_backing.Base + start + done, (int)Math.Min(most, length - done)));
+    }
+
     public void Dispose()
     {
         _regions = [];
         _backing.Dispose();
+        _template?.Dispose();
         _marks.Dispose();
     }
 

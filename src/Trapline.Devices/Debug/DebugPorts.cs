@@ -28,13 +28,21 @@ public sealed class DebugExit(Action<int> exit) : IPortDevice
     }
 }
 
+/// <summary>State of the power-on self-test port.</summary>
+[SavedState("post-code", 1)]
+public sealed record PostCodeState(byte Last);
+
 /// <summary>The power-on self-test code, one port (0x80): remembers the last byte. Guests write it to wait a microsecond.</summary>
-public sealed class PostCode : ByteWidePorts
+public sealed class PostCode : ByteWidePorts, ISavedDevice<PostCodeState>
 {
     private volatile byte _last;
 
     /// <summary>The byte written last.</summary>
     public byte Last => _last;
+
+    public PostCodeState Save() => new(_last);
+
+    public void Restore(PostCodeState state) => _last = state.Last;
 
     protected override byte ReadByte(int offset) => offset == 0 ? _last : (byte)0xFF;
 

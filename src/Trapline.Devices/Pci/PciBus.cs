@@ -28,6 +28,19 @@ public sealed class PciBus(IPciAddressSpace? space = null, Func<int, int, Interr
     /// <summary>All functions, in the order of their slots.</summary>
     public IEnumerable<PciFunction> Functions => _functions.OfType<PciFunction>();
 
+    /// <summary>All functions with their slots: device times eight plus function.</summary>
+    public IEnumerable<(int Slot, PciFunction Function)> Slots
+    {
+        get
+        {
+            for (int slot = 0; slot < _functions.Length; slot++)
+            {
+                if (_functions[slot] is { } function)
+                    yield return (slot, function);
+            }
+        }
+    }
+
     public void Reset()
     {
         foreach (PciFunction? function in _functions)

@@ -9,6 +9,7 @@ internal sealed class BackendSwitch : ICharacterBackend, ICharacterSink
     private readonly Lock _lock = new();
     private readonly ICharacterBackend _backend;
     private ICharacterSink? _chip;
+    private bool _held;
 
     public BackendSwitch(ICharacterBackend backend)
     {
@@ -36,9 +37,27 @@ internal sealed class BackendSwitch : ICharacterBackend, ICharacterSink
             _chip = null;
     }
 
+    /// <summary>The back end's own state, if its protocol with the guest has any.</summary>
+    public ISavedDevice<BackendState>? SavedBackend => _backend as ISavedDevice<BackendState>;
+
+    /// <summary>No input reaches the chip from here on; it waits in the back end.</summary>
+    public void Hold()
+    {
+        lock (_lock)
+            _held = true;
+    }
+
+    /// <summary>Lets input pass again.</summary>
+    public void Release()
+    {
+        lock (_lock)
+            _held = false;
+        RoomAvailable?.Invoke();
+    }
+
     public int Receive(ReadOnlySpan<byte> data)
     {
         lock (_lock)
-            return _chip?.Receive(data) ?? 0;
+            return _held ? 0 : _chip?.Receive(data) ?? 0;
     }
 }

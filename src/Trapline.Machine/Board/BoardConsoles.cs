@@ -16,9 +16,22 @@ internal sealed class BoardConsoles
         DebugConsole = specification.DebugConsole;
     }
 
-    public IReadOnlyList<ICharacterBackend?> Serial => _serial;
+    public IReadOnlyList<BackendSwitch?> Serial => _serial;
 
     public ICharacterBackend? DebugConsole { get; }
+
+    /// <summary>Keeps input out of the chips until <see cref="Release"/>, so that chips and back ends are saved at one moment.</summary>
+    public void Hold()
+    {
+        foreach (BackendSwitch? backend in _serial)
+            backend?.Hold();
+    }
+
+    public void Release()
+    {
+        foreach (BackendSwitch? backend in _serial)
+            backend?.Release();
+    }
 
     /// <summary>Takes the chips off; no input reaches them when this returns.</summary>
     public void Unplug()

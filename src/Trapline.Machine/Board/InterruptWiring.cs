@@ -31,6 +31,9 @@ internal sealed class InterruptWiring
 
     public PicPair Pic { get; }
 
+    /// <summary>ISA requests 0 to 15.</summary>
+    public IReadOnlyList<SharedLine> IsaLines => _isa;
+
     /// <summary>The I/O APIC input of an ISA interrupt: the timer's is 2, since the 8259 pair's cascade leaves that free. The MADT says so.</summary>
     public static int PinOf(int irq) => irq == 0 ? TimerPin : irq;
 

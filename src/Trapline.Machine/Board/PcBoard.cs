@@ -25,19 +25,59 @@ internal sealed class PcBoard : IDisposable
     private readonly PortBus _ports;
     private readonly MmioBus _mmio;
     private readonly InterruptWiring _interrupts;
+    private const string BiosPart = "bios";
+    private const int MaximumSerialPorts = ConsoleSpecification.MaximumSerialPorts;
+
     private readonly AcpiPm _power;
+    private SharedLine[] _pciLines = [];
     private readonly List<IDisposable> _timed = [];
+    private readonly BoardParts _parts = new();
+    private readonly List<EngineParts> _engineParts = [];
     private readonly EngineResources _engineResources;
 
-    /// <param name="startAt">Guest time at which the board is switched on.</param>
+    /// <summary>A board that is switched on and boots.</summary>
+    /// <param name="startAt">Guest time at which it is switched on.</param>
     /// <exception cref="BadInputException">The memory or the boot images cannot be used.</exception>
     public PcBoard(MachineSpecification specification, BoardConsoles consoles, EngineFactory engines, CpuModel model, IBoardHost host, long startAt)
+        : this(specification, consoles, engines, model, host, startAt, LayoutFor(specification), null)
     {
-        (_specification, _consoles, _host, _model) = (specification, consoles, host, model);
+        try
+        {
+            Boot();
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>A board that goes on where another of the same specification stood.</summary>
+    /// <param name="memory">RAM and ROM as they were.</param>
+    /// <exception cref="BadInputException">The state is not one of such a board.</exception>
+    public PcBoard(MachineSpecification specification, BoardConsoles consoles, EngineFactory engines, CpuModel model, IBoardHost host, BoardState state, MemoryTemplate memory)
+        : this(specification, consoles, engines, model, host, state.GuestTime, MemoryLayout.For(specification.MemoryBytes, state.RomBytes), memory)
+    {
+        try
+        {
+            BootProtocol = state.BootProtocol;
+            if (state.Find<BiosState>(BiosPart) is { } bios)
+                AddBios(bios.Disk.Image);
+            _parts.Restore(WithoutStrangeBackends(state.Parts));
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    private PcBoard(
+        MachineSpecification specification, BoardConsoles consoles, EngineFactory engines, CpuModel model, IBoardHost host, long startAt, MemoryLayout layout, MemoryTemplate? memory)
+    {
+        (_specification, _consoles, _host, _model, Layout) = (specification, consoles, host, model, layout);
         int vcpus = specification.Cpu.Count;
-        bool isRom = specification.Boot is { } given && RomImage.Recognizes(given.Kernel);
-        Layout = MemoryLayout.For(specification.MemoryBytes, isRom ? (ulong)specification.Boot!.Kernel.Content.Length : 0);
-        Memory = Allocate(Layout);
+        Memory = Allocate(Layout, memory);
         _engineResources = new EngineResources(Memory);
         Clock = new GuestClock(startAt);
         try
@@ -61,7 +101,8 @@ internal sealed class PcBoard : IDisposable
             MachineMsrs[] msrs = [.. Enumerable.Range(0, vcpus).Select(_ => new MachineMsrs(model.PhysicalAddressBits, model.Has(Feature.Monitor)))];
             Seam = new IoSeam(_ports, _mmio, _interrupts.LocalApics, msrs, new Hypercalls(_interrupts.Bus, vcpus), Clock, Trace, specification.Diagnostics.TimeExits);
             Vcpus = AddProcessors(engines);
-            Boot();
+            KeepInterrupts();
+            KeepProcessors(msrs);
         }
         catch
         {
@@ -94,6 +135,23 @@ internal sealed class PcBoard : IDisposable
             vcpu.NonMaskableInterrupt();
     }
 
+    /// <summary>The state of everything but RAM. The vCPUs and the clock stand.</summary>
+    public BoardState Save()
+    {
+        _consoles.Hold();
+        try
+        {
+            return new BoardState(Clock.Nanoseconds, Layout.RomBytes, BootProtocol, _parts.Save());
+        }
+        finally
+        {
+            _consoles.Release();
+        }
+    }
+
+    /// <summary>The parts whose state is saved.</summary>
+    internal BoardParts Parts => _parts;
+
     /// <summary>Ends the vCPUs, then whatever could still signal them, then memory.</summary>
     public void Dispose()
     {
@@ -111,11 +169,17 @@ internal sealed class PcBoard : IDisposable
         Memory.Dispose();
     }
 
-    private static GuestMemory Allocate(MemoryLayout layout)
+    private static MemoryLayout LayoutFor(MachineSpecification specification)
+    {
+        bool isRom = specification.Boot is { } given && RomImage.Recognizes(given.Kernel);
+        return MemoryLayout.For(specification.MemoryBytes, isRom ? (ulong)specification.Boot!.Kernel.Content.Length : 0);
+    }
+
+    private static GuestMemory Allocate(MemoryLayout layout, MemoryTemplate? template)
     {
         try
         {
-            return new GuestMemory(layout.Regions);
+            return template is null ? new GuestMemory(layout.Regions) : new GuestMemory(layout.Regions, template);
         }
         catch (Win32Exception refusal)
         {
@@ -146,6 +210,9 @@ internal sealed class PcBoard : IDisposable
         Hpet hpet = Timed(new Hpet(Clock, _interrupts.Bus, _interrupts.Isa(0), _interrupts.Isa(8), routes));
         Pit8254 pit = Timed(new Pit8254(Clock, hpet.LegacyTimerInput));
         RtcCmos cmos = Timed(new RtcCmos(Clock, hpet.LegacyClockInput));
+        _parts.Add("hpet", hpet);
+        _parts.Add("pit", pit);
+        _parts.Add("rtc", cmos);
         _mmio.Add("HPET", hpet, MachineConstants.HpetBase, 0x400);
         _ports.Add("PIT", pit, 0x40, 4);
         _ports.Add("port B", pit.PortB, 0x61, 1);
@@ -157,6 +224,7 @@ internal sealed class PcBoard : IDisposable
     {
         const ushort start = MachineConstants.PowerManagementBase;
         AcpiPm power = Timed(new AcpiPm(Clock, _interrupts.Isa(MachineConstants.SciInterrupt), _host.SleepRequested));
+        _parts.Add("pm", power);
         _ports.Add("PM events", power.EventPorts, start, 4);
         _ports.Add("PM control", power.ControlPorts, start + 4, 2);
         _ports.Add("PM timer", power.TimerPorts, start + 8, 4);
@@ -165,27 +233,35 @@ internal sealed class PcBoard : IDisposable
 
     private void AddPci()
     {
-        SharedLine[] inputs = [.. Enumerable.Range(MachineConstants.FirstPciInput, MachineConstants.PciInputs)
+        _pciLines = [.. Enumerable.Range(MachineConstants.FirstPciInput, MachineConstants.PciInputs)
             .Select(pin => new SharedLine(_interrupts.IoApic.Line(pin)))];
         PciBus bus = new(
             new PciAddressSpace(_ports, _mmio),
-            (device, pin) => inputs[MachineConstants.PciInterruptInput(device, pin - 1) - MachineConstants.FirstPciInput].AddInput());
+            (device, pin) => _pciLines[MachineConstants.PciInterruptInput(device, pin - 1) - MachineConstants.FirstPciInput].AddInput());
         bus.Add(0, 0, new HostBridge());
         bus.Add(31, 0, new IsaBridge());
         PciMechanism1 mechanism = new(bus);
+        ResetControl reset = new(_ => _host.ResetRequested("port 0xCF9"));
+        foreach ((int slot, PciFunction function) in bus.Slots)
+            _parts.Add($"pci.{slot >> 3}.{slot & 7}", function);
+        _parts.Add("pci-address", mechanism);
+        _parts.Add("reset-control", reset);
         PciEcam window = new(bus, MachineConstants.EcamLastBus + 1);
         _ports.Add("PCI address", mechanism.AddressPorts, 0xCF8, 4);
         _ports.Add("PCI data", mechanism.DataPorts, 0xCFC, 4);
-        _ports.Add("reset control", new ResetControl(_ => _host.ResetRequested("port 0xCF9")), MachineConstants.ResetPort, 1); // over PCI address
+        _ports.Add("reset control", reset, MachineConstants.ResetPort, 1); // over PCI address
         _mmio.Add("PCI configuration", window, MachineConstants.EcamBase, window.Length);
     }
 
     private void AddKeyboardController()
     {
         I8042 controller = new(_interrupts.Isa(1), _interrupts.Isa(12), () => _host.ResetRequested("the keyboard controller"));
+        SystemControlPortA portA = new(() => _host.ResetRequested("port 0x92"));
+        _parts.Add("8042", controller);
+        _parts.Add("port-a", portA);
         _ports.Add("8042 data", controller.DataPort, 0x60, 1);
         _ports.Add("8042 command", controller.CommandPort, 0x64, 1);
-        _ports.Add("port A", new SystemControlPortA(() => _host.ResetRequested("port 0x92")), 0x92, 1);
+        _ports.Add("port A", portA, 0x92, 1);
     }
 
     private void AddSerialPorts()
@@ -195,20 +271,27 @@ internal sealed class PcBoard : IDisposable
             if (_consoles.Serial[i] is not { } backend)
                 continue;
             (ushort port, int irq) = DsdtBuilder.SerialPorts[i];
-            _ports.Add($"COM{i + 1}", Timed(new Serial16550(Clock, _interrupts.Isa(irq), backend)), port, 8);
+            Serial16550 chip = Timed(new Serial16550(Clock, _interrupts.Isa(irq), backend));
+            _parts.Add($"serial.{i}", chip);
+            if (backend.SavedBackend is { } saved)
+                _parts.Add(BackendPart(i), saved);
+            _ports.Add($"COM{i + 1}", chip, port, 8);
         }
     }
 
     private FwCfg AddFirmwareConfiguration()
     {
         FwCfg configuration = new(Memory);
+        _parts.Add("fw-cfg", configuration);
         _ports.Add("fw_cfg", configuration, MachineConstants.FirmwareConfigurationPort, 12);
         return configuration;
     }
 
     private void AddDebugDevices()
     {
-        _ports.Add("POST code", new PostCode(), 0x80, 1);
+        PostCode postCode = new();
+        _parts.Add("post-code", postCode);
+        _ports.Add("POST code", postCode, 0x80, 1);
         if (_consoles.DebugConsole is { } console)
             _ports.Add("debug console", new DebugConsole(console), MachineConstants.DebugConsolePort, 1);
         if (_specification.End.PanicDevice)
@@ -226,6 +309,7 @@ internal sealed class PcBoard : IDisposable
             ? _interrupts.Isa(pin)
             : _interrupts.IoApic.Line(pin))];
         TestDevice device = new(lines);
+        _parts.Add("test-device", device);
         _ports.Add("test latch", device.LatchPorts, 0xE0, 4);
         _ports.Add("test flush", device.FlushPorts, 0xE4, 4);
         _ports.Add("test lines", device.LinePorts, 0x2000, MachineConstants.IoApicPins);
@@ -256,9 +340,69 @@ internal sealed class PcBoard : IDisposable
             };
             VcpuThread vcpu = new(i, engines(parts), _host, Trace);
             vcpus.Add(vcpu);
+            _engineParts.Add(parts);
             apic.Connect(vcpu);
         }
         return vcpus;
+    }
+
+    /// <summary>Makes engines that could take the places of those that run, without touching the machine.</summary>
+    public List<IVcpuEngine> PrepareEngines(EngineFactory engines)
+    {
+        List<IVcpuEngine> made = [];
+        try
+        {
+            foreach (EngineParts parts in _engineParts)
+                made.Add(engines(parts));
+            return made;
+        }
+        catch
+        {
+            made.ForEach(e => e.Dispose());
+            throw;
+        }
+    }
+
+    /// <summary>After all devices: they drive what is here while they are restored.</summary>
+    private void KeepInterrupts()
+    {
+        for (int irq = 0; irq < _interrupts.IsaLines.Count; irq++)
+            _parts.Add($"isa-line.{irq}", _interrupts.IsaLines[irq]);
+        for (int input = 0; input < _pciLines.Length; input++)
+            _parts.Add($"pci-line.{input}", _pciLines[input]);
+        _parts.Add("pic", _interrupts.Pic);
+        _parts.Add("io-apic", _interrupts.IoApic);
+    }
+
+    /// <summary>A local APIC comes after its vCPU: importing a state writes CR8, which is the better half of a register of the local APIC.</summary>
+    private void KeepProcessors(MachineMsrs[] msrs)
+    {
+        for (int i = 0; i < Vcpus.Count; i++)
+        {
+            _parts.Add($"machine-msrs.{i}", msrs[i]);
+            _parts.Add($"vcpu.{i}", new SavedVcpu(Vcpus[i]));
+            _parts.Add($"local-apic.{i}", _interrupts.LocalApics[i]);
+        }
+    }
+
+    private static string BackendPart(int serialPort) => $"serial.{serialPort}.backend";
+
+    /// <summary>A back end that has no state for its protocol, or another protocol, starts afresh.</summary>
+    private IReadOnlyList<SavedPart> WithoutStrangeBackends(IReadOnlyList<SavedPart> saved)
+    {
+        List<SavedPart> parts = [.. saved];
+        for (int i = 0; i < MaximumSerialPorts; i++)
+        {
+            string name = BackendPart(i);
+            BackendState? mine = i < _consoles.Serial.Count ? _consoles.Serial[i]?.SavedBackend?.Save() : null;
+            BackendState? theirs = parts.Find(p => p.Name == name)?.State as BackendState;
+            if (mine?.Protocol == theirs?.Protocol)
+                continue;
+            parts.RemoveAll(p => p.Name == name);
+            if (mine is not null)
+                parts.Add(new SavedPart(name, mine));
+        }
+        return parts;
     }
 
     /// <summary>Puts the kernel into memory and the boot processor at its first instruction; does firmware's work unless the kernel is firmware.</summary>
@@ -278,7 +422,7 @@ internal sealed class PcBoard : IDisposable
             BootPlan plan = firmware.Load(boot, _model.Has(Feature.Lm));
             firmware.ProgramChips(_interrupts.LocalApics[0]);
             if (plan.Services)
-                AddBios(boot);
+                InstallBios(AddBios(boot.Kernel.Content));
             IVcpuEngine first = Vcpus[0].Engine;
             first.Import(plan.Enter(first.Export()));
             BootProtocol = plan.Protocol;
@@ -286,13 +430,17 @@ internal sealed class PcBoard : IDisposable
         Trace.Lifecycle($"boot by {BootProtocol}");
     }
 
-    private void AddBios(BootSpecification boot)
+    private ICharacterBackend? Screen => _consoles.Serial.Count > 0 ? _consoles.Serial[0] : null;
+
+    private Bios AddBios(ReadOnlyMemory<byte> disk)
     {
-        ICharacterBackend? screen = _consoles.Serial.Count > 0 ? _consoles.Serial[0] : null;
-        Bios bios = new(Memory, Layout, _ports, Clock, screen, boot.Kernel.Content, () => _host.ResetRequested("INT 19h"));
+        Bios bios = new(Memory, Layout, _ports, Clock, Screen, disk, () => _host.ResetRequested("INT 19h"));
+        _parts.Add(BiosPart, bios);
         _ports.Add("BIOS services", bios, BiosImage.ServicePort, 1);
-        bios.Install((address, bytes) => Memory.TryLoad(new Gpa(address), bytes), serial: screen is not null);
+        return bios;
     }
+
+    private void InstallBios(Bios bios) => bios.Install((address, bytes) => Memory.TryLoad(new Gpa(address), bytes), serial: Screen is not null);
 
     private T Timed<T>(T chip) where T : IDisposable
     {

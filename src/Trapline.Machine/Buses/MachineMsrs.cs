@@ -1,10 +1,16 @@
+using Trapline.Core;
 using Trapline.X86;
 
 namespace Trapline.Machine;
 
+/// <summary>State of one vCPU's machine-side model-specific registers.</summary>
+/// <param name="Variable">Base and mask of each variable-range MTRR.</param>
+[SavedState("machine-msrs", 1)]
+internal sealed record MachineMsrsState(ulong[] Variable, ulong[] Fixed, ulong DefaultType, ulong Pat, ulong MiscEnable, ulong McgStatus);
+
 /// <summary>One vCPU's model-specific registers that neither the engine nor the local APIC owns: memory types and platform facts.</summary>
 /// <remarks>Memory types have no effect in software; the registers keep what the guest writes and refuse what a processor refuses (SDM Vol. 3, 12.11).</remarks>
-internal sealed class MachineMsrs
+internal sealed class MachineMsrs : ISavedDevice<MachineMsrsState>
 {
     private const uint PlatformId = 0x17, MicrocodeTrigger = 0x79, MicrocodeRevision = 0x8B, PlatformInfo = 0xCE;
     private const uint McgCap = 0x179, McgStatus = 0x17A;
@@ -21,7 +27,7 @@ internal sealed class MachineMsrs
     private readonly ulong[] _variable = new ulong[VariableRanges * 2];
     private readonly ulong[] _fixed = new ulong[11];
     private readonly ulong _addressMask;
-    private ulong _defaultType, _pat, _miscEnable, _microcode, _mcgStatus;
+    private ulong _defaultType, _pat, _miscEnable, _mcgStatus;
 
     public MachineMsrs(int physicalAddressBits, bool monitor)
     {
@@ -41,8 +47,16 @@ internal sealed class MachineMsrs
         _defaultType = 0xC06;
         _pat = 0x0007_0406_0007_0406;
         _miscEnable = MiscEnableAtReset | (monitor ? MiscEnableMonitor : 0);
-        _microcode = 1ul << 32;
         _mcgStatus = 0;
+    }
+
+    public MachineMsrsState Save() => new((ulong[])_variable.Clone(), (ulong[])_fixed.Clone(), _defaultType, _pat, _miscEnable, _mcgStatus);
+
+    public void Restore(MachineMsrsState state)
+    {
+        state.Variable.CopyTo(_variable, 0);
+        state.Fixed.CopyTo(_fixed, 0);
+        (_defaultType, _pat, _miscEnable, _mcgStatus) = (state.DefaultType, state.Pat, state.MiscEnable, state.McgStatus);
     }
 
     public bool TryRead(uint index, out ulong value)
@@ -51,7 +65,7 @@ internal sealed class MachineMsrs
         {
             case PlatformId or Msr.DebugCtl or (>= LastBranchFirst and <= LastBranchLast): value = 0; return true;
             case Msr.FeatureControl: value = 1; return true; // locked, no VMX
-            case MicrocodeRevision: value = _microcode; return true;
+            case MicrocodeRevision: value = 1ul << 32; return true;
             case PlatformInfo: value = (ulong)(MachineConstants.TscHertz / 100_000_000) << 8; return true;
             case Msr.MtrrCap: value = VariableRanges | (1 << 8) | (1 << 10); return true;
             case McgCap: value = 0; return true; // no banks

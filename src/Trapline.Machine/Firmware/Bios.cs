@@ -3,9 +3,13 @@ using Trapline.Core;
 
 namespace Trapline.Machine.Firmware;
 
+/// <summary>State of the firmware's services; the disk's image is part of it.</summary>
+[SavedState("bios", 1)]
+internal sealed record BiosState(BiosConsoleState Console, BiosDiskState Disk, long WaitUntil);
+
 /// <summary>The host half of our small firmware: the services that boot sectors and old kernels call in real mode, on the first serial port.</summary>
 /// <remarks>The stub's OUT leads here, on the vCPU's thread. Whatever a guest puts into its registers, a service answers or refuses.</remarks>
-internal sealed class Bios : IPortDevice
+internal sealed class Bios : IPortDevice, ISavedDevice<BiosState>
 {
     private const ulong TickCell = 0x46C;
 
@@ -44,6 +48,22 @@ internal sealed class Bios : IPortDevice
         load(0x400, data);
         Out(0x21, 0xF8); // the tick, the keyboard, the cascade
         Out(0x3FA, 0x01); // so that typed characters queue
+    }
+
+    public BiosState Save()
+    {
+        lock (_lock)
+            return new BiosState(_console.Save(), _disk.Save(), _system.WaitUntil);
+    }
+
+    public void Restore(BiosState state)
+    {
+        lock (_lock)
+        {
+            _console.Restore(state.Console);
+            _disk.Restore(state.Disk);
+            _system.WaitUntil = state.WaitUntil;
+        }
     }
 
     public uint ReadPort(ushort offset, int size) => uint.MaxValue;

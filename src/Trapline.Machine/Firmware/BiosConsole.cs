@@ -4,6 +4,10 @@ using Trapline.Core;
 
 namespace Trapline.Machine.Firmware;
 
+/// <summary>State of the firmware's terminal.</summary>
+/// <param name="Keys">Typed and not taken: scan code and character.</param>
+internal sealed record BiosConsoleState(ushort[] Keys, byte Mode, byte Row, byte Column, int Escape);
+
 /// <summary>INT 10h, 14h and 16h: a terminal at the first serial port stands for screen and keyboard.</summary>
 internal sealed class BiosConsole(PortBus ports, ICharacterBackend? screen)
 {
@@ -25,6 +29,16 @@ internal sealed class BiosConsole(PortBus ports, ICharacterBackend? screen)
     private readonly Queue<ushort> _keys = new(KeysKept);
     private byte _mode = 3, _row, _column;
     private int _escape; // how much of ESC [ x has come
+
+    public BiosConsoleState Save() => new([.. _keys], _mode, _row, _column, _escape);
+
+    public void Restore(BiosConsoleState state)
+    {
+        _keys.Clear();
+        foreach (ushort key in state.Keys.Take(KeysKept))
+            _keys.Enqueue(key);
+        (_mode, _row, _column, _escape) = (state.Mode, state.Row, state.Column, state.Escape);
+    }
 
     /// <summary>Moves what was typed from the port to the key queue. Called at every tick.</summary>
     public void Collect()

@@ -4,6 +4,9 @@ using Trapline.Machine.Boot;
 
 namespace Trapline.Machine.Firmware;
 
+/// <summary>State of the firmware's disk.</summary>
+internal sealed record BiosDiskState(byte[] Image, Dictionary<ulong, byte[]> Written, byte Status);
+
 /// <summary>INT 13h: the file that holds the boot sector is the drive. What the guest writes is kept until it ends, never in the file.</summary>
 internal sealed class BiosDisk
 {
@@ -32,6 +35,18 @@ internal sealed class BiosDisk
             2_949_120 => (80, 2, 36),
             _ => (Math.Clamp((image.Length / SectorLength / (16 * 63)) + 1, 1, 1024), 16, 63),
         };
+    }
+
+    /// <summary>The image as it was given; then what the guest wrote, by sector.</summary>
+    public BiosDiskState Save() => new(_image.ToArray(), new Dictionary<ulong, byte[]>(_written), _status);
+
+    /// <summary>Takes the sectors that the guest wrote. The image came with the constructor.</summary>
+    public void Restore(BiosDiskState state)
+    {
+        _written.Clear();
+        foreach ((ulong sector, byte[] content) in state.Written)
+            _written[sector] = content.Length == SectorLength ? content : new byte[SectorLength];
+        _status = state.Status;
     }
 
     private ulong Total => Math.Max((ulong)_cylinders * (ulong)_heads * (ulong)_sectors, (ulong)_image.Length / SectorLength);

@@ -14,6 +14,13 @@ internal sealed class BiosSystem(MemoryLayout layout, PortBus ports, IGuestClock
 
     private long _waitUntil = -1;
 
+    /// <summary>Guest time at which a delay that the guest waits for ends, -1 for none.</summary>
+    public long WaitUntil
+    {
+        get => _waitUntil;
+        set => _waitUntil = value;
+    }
+
     public void Serve(ref BiosFrame frame)
     {
         switch (frame.Vector)

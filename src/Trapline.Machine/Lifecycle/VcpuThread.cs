@@ -21,19 +21,24 @@ internal interface IVcpuHost
 /// <remarks>
 /// Signals come from any thread: they go to the engine first and then wake the sleeper, whose event remembers a wake that comes early,
 /// so none is lost. Commands (pause, resume, end) are flags read after every return of the engine.
+/// The engine is replaced only while the vCPU stands. A signal goes to the engine under the gate, so it reaches either the one that is exported
+/// or the one that has taken over, and never one that is gone. The gate is the innermost lock: engines call nobody back for a signal.
 /// </remarks>
 internal sealed class VcpuThread : IVcpuSignals, IDisposable
 {
     // Longer than any guest waits for an NMI, which is what could still wake a vCPU without interrupts.
     private const long UnwakeableAfter = 2_000_000_000;
 
-    private readonly IVcpuEngine _engine;
+    private readonly Lock _gate = new();
     private readonly IVcpuHost _host;
     private readonly MachineTrace _trace;
     private readonly Thread _thread;
     private readonly HostEvent _wake = new();
-    private readonly HostEvent _resumed = new();
-    private readonly ManualResetEventSlim _standing = new(initialState: false);
+
+    /// <summary>Guards <see cref="_isStanding"/> and the changes of <see cref="_pause"/> and <see cref="_end"/>; pulsed at each.</summary>
+    private readonly object _commands = new();
+    private bool _isStanding;
+    private volatile IVcpuEngine _engine;
     private volatile bool _pause;
     private volatile bool _end;
     private volatile bool _asleep;
@@ -41,6 +46,7 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     private bool _started;
     private bool _restJudged;
     private long _restSince, _instructionsAtRest = -1;
+    private EngineCounters _retired;
     private long _haltedNanoseconds, _haltedSince, _halts;
 
     public VcpuThread(int index, IVcpuEngine engine, IVcpuHost host, MachineTrace trace)
@@ -69,26 +75,39 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     /// <summary>Asks the vCPU to stand; <see cref="WaitUntilStanding"/> says when it does.</summary>
     public void Pause()
     {
-        _pause = true;
+        lock (_commands)
+            _pause = true;
         Interrupt();
     }
 
     /// <summary>Waits until the vCPU stands or its thread is about to end.</summary>
-    public void WaitUntilStanding() => _standing.Wait();
+    public void WaitUntilStanding()
+    {
+        lock (_commands)
+        {
+            while (!_isStanding)
+                Monitor.Wait(_commands);
+        }
+    }
 
     public void Resume()
     {
-        _standing.Reset();
-        _pause = false;
-        _resumed.Set();
+        lock (_commands)
+        {
+            _isStanding = _pause = false;
+            Monitor.PulseAll(_commands);
+        }
     }
 
     /// <summary>Tells the thread to end. Does not wait.</summary>
     public void End()
     {
-        _end = true;
+        lock (_commands)
+        {
+            _end = true;
+            Monitor.PulseAll(_commands);
+        }
         Interrupt();
-        _resumed.Set();
     }
 
     public void Join()
@@ -97,30 +116,50 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
             _thread.Join();
     }
 
+    /// <summary>Gives the vCPU's state to another engine. The vCPU stands, or was not started.</summary>
+    /// <returns>The engine before, which the caller disposes; what it counted stays in the statistics.</returns>
+    /// <exception cref="ArgumentException">The new engine cannot take the state; the old one goes on.</exception>
+    public IVcpuEngine Replace(IVcpuEngine successor)
+    {
+        lock (_gate)
+        {
+            IVcpuEngine before = _engine;
+            successor.Import(before.Export());
+            _retired = Sum(_retired, before.Counters);
+            _instructionsAtRest = -1;
+            _engine = successor;
+            return before;
+        }
+    }
+
     public void InterruptPending()
     {
-        _engine.InterruptPending();
+        lock (_gate)
+            _engine.InterruptPending();
         WakeFromHalt();
     }
 
     public void NonMaskableInterrupt()
     {
         _trace.Interrupt(Index, "NMI", 2);
-        _engine.NonMaskableInterrupt();
+        lock (_gate)
+            _engine.NonMaskableInterrupt();
         WakeFromHalt();
     }
 
     public void Init()
     {
         _trace.Interrupt(Index, "INIT", 0);
-        _engine.Init();
+        lock (_gate)
+            _engine.Init();
         WakeFromHalt();
     }
 
     public void StartUp(byte vector)
     {
         _trace.Interrupt(Index, "SIPI", vector);
-        _engine.StartUp(vector);
+        lock (_gate)
+            _engine.StartUp(vector);
         WakeFromHalt();
     }
 
@@ -130,8 +169,16 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
         long since = Volatile.Read(ref _haltedSince);
         if (since != 0)
             halted += HostTime.Nanoseconds - since;
-        return new VcpuStatistics(Index, _engine.Counters, _engine.SeesEverything, _engine.Details, _engine.Times, TimeSpan.FromTicks(halted / 100), Volatile.Read(ref _halts));
+        lock (_gate)
+        {
+            return new VcpuStatistics(
+                Index, Sum(_retired, _engine.Counters), _engine.SeesEverything, _engine.Details, _engine.Times, TimeSpan.FromTicks(halted / 100), Volatile.Read(ref _halts));
+        }
     }
+
+    private static EngineCounters Sum(EngineCounters a, EngineCounters b) => new(
+        a.Instructions + b.Instructions, a.TlbHitsSecondLevel + b.TlbHitsSecondLevel, a.PageWalks + b.PageWalks, a.PageFaults + b.PageFaults,
+        a.Exceptions + b.Exceptions, a.Interrupts + b.Interrupts, a.BlocksDecoded + b.BlocksDecoded, a.CodeInvalidations + b.CodeInvalidations);
 
     /// <summary>Ends and joins the thread, then disposes the engine.</summary>
     public void Dispose()
@@ -139,12 +186,12 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
         End();
         Join();
         _engine.Dispose();
-        // _standing has no handle to dispose unless one was asked for, and a late waiter may still look at it.
     }
 
     private void Interrupt()
     {
-        _engine.Kick();
+        lock (_gate)
+            _engine.Kick();
         _wake.Set();
     }
 
@@ -187,7 +234,11 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
         }
         finally
         {
-            _standing.Set();
+            lock (_commands)
+            {
+                _isStanding = true;
+                Monitor.PulseAll(_commands);
+            }
         }
     }
 
@@ -227,8 +278,15 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
 
     private void Stand()
     {
-        _standing.Set();
-        while (_pause && !_end)
-            _resumed.Wait();
+        lock (_commands)
+        {
+            // Woken late, it may find that it is to stand again: it did not run in between, and says so anew.
+            while (_pause && !_end)
+            {
+                _isStanding = true;
+                Monitor.PulseAll(_commands);
+                Monitor.Wait(_commands);
+            }
+        }
     }
 }

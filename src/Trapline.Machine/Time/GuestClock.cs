@@ -15,6 +15,9 @@ public sealed class GuestClock : IGuestClock, IDisposable
 
     private readonly Lock _lock = new();
     private readonly TimerQueue _queue = new();
+
+    /// <summary>Held while an expired timer runs.</summary>
+    private readonly Lock _serving = new();
     private readonly HostEvent _changed = new();
     private readonly Thread _thread;
     private readonly DateTime _utcBase = DateTime.UtcNow;
@@ -59,7 +62,7 @@ public sealed class GuestClock : IGuestClock, IDisposable
         _changed.Set();
     }
 
-    /// <summary>Stops time.</summary>
+    /// <summary>Stops time. When this returns no timer runs any more, unless a timer called it.</summary>
     public void Stand()
     {
         lock (_lock)
@@ -70,6 +73,8 @@ public sealed class GuestClock : IGuestClock, IDisposable
             _running = false;
         }
         _changed.Set();
+        if (Thread.CurrentThread != _thread)
+            lock (_serving) { }
     }
 
     public IClockTimer CreateTimer(Action expired) => new ClockTimer(this, expired);
@@ -91,25 +96,32 @@ public sealed class GuestClock : IGuestClock, IDisposable
         HostTime.MakeThisThreadPunctual();
         while (!_disposed)
         {
-            ClockTimer? due = null;
-            long wakeAt = long.MaxValue;
-            lock (_lock)
-            {
-                if (_running && _queue.Earliest is { } first)
-                {
-                    if (first.Deadline <= HostTime.Nanoseconds + _offset)
-                        _queue.Remove(due = first);
-                    else
-                        wakeAt = first.Deadline - _offset;
-                }
-                _wakeAt = due is null ? wakeAt : 0;
-            }
-            if (due is not null)
-                due.Expired();
-            else if (wakeAt == long.MaxValue)
+            long wakeAt;
+            lock (_serving)
+                wakeAt = ServeDue();
+            if (wakeAt == long.MaxValue)
                 _changed.Wait();
             else
                 _changed.WaitUntil(wakeAt);
+        }
+    }
+
+    /// <summary>Runs what is due, and returns the host time at which the next timer will be.</summary>
+    private long ServeDue()
+    {
+        for (; ; )
+        {
+            ClockTimer first;
+            lock (_lock)
+            {
+                if (!_running || _queue.Earliest is not { } earliest)
+                    return _wakeAt = long.MaxValue;
+                if (earliest.Deadline > HostTime.Nanoseconds + _offset)
+                    return _wakeAt = earliest.Deadline - _offset;
+                _queue.Remove(first = earliest);
+                _wakeAt = 0;
+            }
+            first.Expired();
         }
     }
 

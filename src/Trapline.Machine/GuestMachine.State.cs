@@ -1,0 +1,112 @@
+using Trapline.Core;
+using Trapline.Host;
+using Trapline.Memory;
+using Trapline.X86;
+
+namespace Trapline.Machine;
+
+/// <summary>The state of a whole machine: copies of it, and other engines for it.</summary>
+public sealed partial class GuestMachine
+{
+    private readonly bool _isContinued;
+
+    /// <summary>The engine that runs the vCPUs, one of <see cref="Engines.Names"/>.</summary>
+    public string EngineName { get; private set; }
+
+    /// <summary>Builds a machine that goes on where an image was taken, paused until <see cref="Start"/>.</summary>
+    /// <param name="image">Stays the caller's.</param>
+    /// <param name="specification">
+    /// As that of the image; consoles, engine, diagnostics and what ends the machine may differ. Without a boot part the machine ends where it would
+    /// boot again.
+    /// </param>
+    /// <param name="engines">Overrides the engine named in the specification, for tests.</param>
+    /// <exception cref="BadInputException">The specification describes another machine, or cannot be used.</exception>
+    public static GuestMachine Continue(MachineImage image, MachineSpecification specification, EngineFactory? engines = null)
+    {
+        if (specification.MemoryBytes != image.Specification.MemoryBytes || specification.Cpu.Count != image.Specification.Cpu.Count)
+            throw new BadInputException("a machine goes on with as much memory and as many CPUs as it had");
+        return new GuestMachine(specification, engines, image);
+    }
+
+    /// <summary>Takes an image of the machine as it is now. A running machine stands while that is done, and goes on.</summary>
+    /// <exception cref="InvalidOperationException">The machine has ended.</exception>
+    public MachineImage Capture() => Standing(board =>
+    {
+        BoardState state = board.Save();
+        MemoryTemplate memory = board.Memory.Freeze();
+        return new MachineImage(Specification, _model, state, memory);
+    }, out _);
+
+    /// <summary>Has another engine run the vCPUs from here on. A running machine stands while the state moves.</summary>
+    /// <param name="name">One of <see cref="Engines.Names"/>.</param>
+    /// <returns>For how long no vCPU ran.</returns>
+    /// <exception cref="BadInputException">No engine has this name, or it cannot run this machine; the one before goes on.</exception>
+    /// <exception cref="InvalidOperationException">The machine has ended.</exception>
+    public TimeSpan SwitchEngine(string name)
+    {
+        EngineFactory factory = Engines.Find(name);
+        List<IVcpuEngine> spare = [];
+        try
+        {
+            lock (_lock)
+            {
+                PcBoard prepared = Board;
+                spare = prepared.PrepareEngines(factory);
+                Standing(board =>
+                {
+                    if (board != prepared)
+                        throw new InvalidOperationException("the machine was reset meanwhile");
+                    Exchange(board, spare);
+                    (_engines, EngineName) = (factory, name);
+                    return true;
+                }, out TimeSpan pause);
+                Board.Trace.Lifecycle($"engine {name}");
+                return pause;
+            }
+        }
+        finally
+        {
+            spare.ForEach(engine => engine.Dispose());
+        }
+    }
+
+    /// <summary>Gives each vCPU its new engine and puts the old one into its place in the list. All or none.</summary>
+    private static void Exchange(PcBoard board, List<IVcpuEngine> engines)
+    {
+        int done = 0;
+        try
+        {
+            for (; done < engines.Count; done++)
+                engines[done] = board.Vcpus[done].Replace(engines[done]);
+        }
+        catch (ArgumentException refusal)
+        {
+            while (--done >= 0)
+                engines[done] = board.Vcpus[done].Replace(engines[done]);
+            throw new BadInputException($"the engine cannot go on from this state: {refusal.Message}");
+        }
+    }
+
+    /// <summary>Does something while no vCPU runs and no time passes.</summary>
+    private T Standing<T>(Func<PcBoard, T> work, out TimeSpan pause)
+    {
+        lock (_lock)
+        {
+            if (Status == MachineStatus.Ended)
+                throw new InvalidOperationException("the machine has ended");
+            long start = HostTime.Nanoseconds;
+            bool wasRunning = Status == MachineStatus.Running;
+            Pause();
+            try
+            {
+                return work(Board);
+            }
+            finally
+            {
+                if (wasRunning)
+                    Resume();
+                pause = TimeSpan.FromTicks((HostTime.Nanoseconds - start) / 100);
+            }
+        }
+    }
+}

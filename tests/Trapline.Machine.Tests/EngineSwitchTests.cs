@@ -1,0 +1,175 @@
+using Iced.Intel;
+using Trapline.Core;
+using Trapline.X86;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Trapline.Machine.Tests;
+
+/// <summary>The engine of a running machine is replaced between two instructions.</summary>
+public class EngineSwitchTests
+{
+    /// <summary>A long checksum in ring 0 of 32-bit code; exit status 3 if it is right.</summary>
+    private static void Fold(Assembler a)
+    {
+        Label again = a.CreateLabel();
+        a.mov(ecx, 100_000_000);
+        a.mov(edx, 1);
+        a.Label(ref again);
+        a.imul(edx, edx, 69069);
+        a.add(edx, ecx);
+        a.dec(ecx);
+        a.jnz(again);
+        a.cmp(edx, (int)Folded());
+        a.sete(al);
+        a.@out(0xF4, al);
+        a.hlt();
+    }
+
+    private static uint Folded()
+    {
+        uint edx = 1;
+        for (uint ecx = 100_000_000; ecx != 0; ecx--)
+            edx = (edx * 69069) + ecx;
+        return edx;
+    }
+
+    [Fact]
+    public async Task AGuestComputesOnThroughAllEngines()
+    {
+        using GuestMachine machine = GuestMachine.Create(SmallGuest.Specification(Fold, new DebugLine()));
+        machine.Start();
+        int switches = 0;
+        while (!machine.Completion.IsCompleted && switches < 300)
+        {
+            foreach (string name in Engines.Names)
+            {
+                try
+                {
+                    machine.SwitchEngine(name);
+                    Assert.Equal(name, machine.EngineName);
+                    switches++;
+                }
+                catch (InvalidOperationException)
+                {
+                    break; // it has ended
+                }
+                catch (BadInputException)
+                {
+                    // This host cannot run it; the engine before goes on.
+                }
+            }
+            await Task.Yield();
+        }
+        machine.SwitchEngineIfAlive("translator");
+        MachineOutcome outcome = await machine.Completion;
+        Assert.Equal((MachineEnd.DebugExit, 3), (outcome.End, outcome.DebugExitCode));
+        Assert.True(switches > 10, $"{switches} switches");
+    }
+
+    [Fact]
+    public void AnUnknownEngineIsRefusedAndNothingChanges()
+    {
+        using GuestMachine machine = GuestMachine.Create(SmallGuest.Specification(Fold, new DebugLine()));
+        Assert.Throws<BadInputException>(() => machine.SwitchEngine("vax"));
+        Assert.Equal("interpreter", machine.EngineName);
+    }
+
+    [Fact]
+    public void CountersGoOn()
+    {
+        using GuestMachine machine = GuestMachine.Create(SmallGuest.Specification(Fold, new DebugLine()));
+        machine.Start();
+        while (machine.GetStatistics().Vcpus[0].Counters.Instructions < 1000)
+            Thread.Yield();
+        machine.SwitchEngine("interpreter");
+        Assert.True(machine.GetStatistics().Vcpus[0].Counters.Instructions >= 1000);
+    }
+
+    /// <summary>Pausing, resuming and pausing again, quicker than a vCPU can wake: it stands each time when Pause returns.</summary>
+    [Fact]
+    public void PausesInQuickSuccessionAllHold()
+    {
+        using GuestMachine machine = GuestMachine.Create(SmallGuest.Specification(Fold, new DebugLine()));
+        machine.Start();
+        for (int i = 0; i < 2000; i++)
+        {
+            machine.Pause();
+            ulong rip = machine.ExportVcpu(0).General[1];
+            if (i % 50 == 0)
+                Thread.Yield();
+            Assert.Equal(rip, machine.ExportVcpu(0).General[1]);
+            machine.Resume();
+        }
+    }
+
+    /// <summary>Signals that arrive while engines are exchanged reach one of the two, and none is lost.</summary>
+    [Fact]
+    public async Task NoSignalIsLostToAnEngineThatIsGone()
+    {
+        // Each NMI is one step of the guest's count; it ends at 200.
+        const uint idt = 0x30_0000, descriptor = 0x31_0000, handler = 0x33_0000, count = 0x32_0000;
+        DebugLine output = new();
+        using GuestMachine machine = GuestMachine.Create(SmallGuest.Specification(a =>
+        {
+            a.mov(__dword_ptr[handler], 0x0000_05FF); // inc dword [count]; iretd
+            a.mov(__dword_ptr[handler + 4], 0xCF_0032);
+            a.mov(esp, 0x40_0000);
+            a.mov(eax, cs);
+            a.shl(eax, 16);
+            a.or(eax, (int)(handler & 0xFFFF));
+            a.mov(__dword_ptr[idt + (2 * 8)], eax);
+            a.mov(__dword_ptr[idt + (2 * 8) + 4], (int)(handler & 0xFFFF_0000) | 0x8E00);
+            a.mov(__word_ptr[descriptor], 0x7FF);
+            a.mov(__dword_ptr[descriptor + 2], (int)idt);
+            a.lidt(__[descriptor]);
+            a.mov(__dword_ptr[count], 0);
+            SmallGuest.Say(a, 'R');
+            Label wait = a.CreateLabel();
+            a.Label(ref wait);
+            a.hlt();
+            a.mov(ebx, __dword_ptr[count]);
+            SmallGuest.Say(a, '.');
+            a.cmp(ebx, 200);
+            a.jb(wait);
+            SmallGuest.Exit(a, 1);
+        }, output));
+        machine.Start();
+        await Said(1);
+        Task switching = Task.Run(() =>
+        {
+            string[] names = ["interpreter", "translator"];
+            for (int i = 0; !machine.Completion.IsCompleted && i < 100_000; i++)
+                machine.SwitchEngineIfAlive(names[i & 1]);
+        });
+        for (int i = 1; i <= 200; i++)
+        {
+            machine.SendNmi();
+            await Said(1 + i);
+        }
+        MachineOutcome outcome = await machine.Completion;
+        Assert.Equal((MachineEnd.DebugExit, 3), (outcome.End, outcome.DebugExitCode));
+        await switching;
+
+        async Task Said(int letters)
+        {
+            while (output.Count < letters && !machine.Completion.IsCompleted)
+                await Task.Delay(1);
+        }
+    }
+}
+
+internal static class EngineSwitchExtensions
+{
+    /// <summary>Switches, unless the machine has ended.</summary>
+    public static void SwitchEngineIfAlive(this GuestMachine machine, string name)
+    {
+        try
+        {
+            machine.SwitchEngine(name);
+        }
+        catch (InvalidOperationException)
+        {
+            // It has ended meanwhile.
+        }
+    }
+}

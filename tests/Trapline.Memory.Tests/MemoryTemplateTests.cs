@@ -1,0 +1,93 @@
+using Trapline.Core;
+
+namespace Trapline.Memory.Tests;
+
+public sealed unsafe class MemoryTemplateTests
+{
+    private const ulong Size = 4 << 20;
+
+    private static byte At(GuestMemory memory, ulong address)
+    {
+        byte[] one = new byte[1];
+        Assert.True(memory.TryRead(new Gpa(address), one));
+        return one[0];
+    }
+
+    private static void Put(GuestMemory memory, ulong address, byte value) => Assert.True(memory.TryWrite(new Gpa(address), [value]));
+
+    private static GuestMemory Copy(MemoryTemplate template) => new([new MemoryRegion(new Gpa(0), Size, MemoryKind.Ram, 0)], template);
+
+    [Fact]
+    public void CopiesBeginAlikeAndGoTheirOwnWays()
+    {
+        using GuestMemory parent = GuestMemory.Flat(Size);
+        Put(parent, 0x5000, 1);
+        byte* where = parent.BackingBase;
+        using MemoryTemplate template = parent.Freeze();
+        using GuestMemory first = Copy(template), second = Copy(template);
+        Assert.True(where == parent.BackingBase);
+        Put(parent, 0x5000, 2);
+        Put(first, 0x5000, 3);
+        Put(first, 0x100000, 4);
+        Assert.Equal((2, 3, 1), (At(parent, 0x5000), At(first, 0x5000), At(second, 0x5000)));
+        Assert.Equal((0, 4, 0), (At(parent, 0x100000), At(first, 0x100000), At(second, 0x100000)));
+    }
+
+    [Theory]
+    [InlineData(false)] // what was written goes back into the template
+    [InlineData(true)]  // somebody uses the template still: a new one is made
+    public void ALaterTemplateHoldsWhatWasWrittenSince(bool firstInUse)
+    {
+        using GuestMemory parent = GuestMemory.Flat(Size);
+        Put(parent, 0x5000, 1);
+        Put(parent, 0x7000, 9);
+        MemoryTemplate first = parent.Freeze();
+        GuestMemory early = Copy(first);
+        if (!firstInUse)
+        {
+            early.Dispose();
+            first.Dispose();
+        }
+        Put(parent, 0x5000, 2);
+        Put(parent, 0x200000, 3);
+        using MemoryTemplate second = parent.Freeze();
+        using GuestMemory late = Copy(second);
+        Assert.Equal((2, 9, 3), (At(late, 0x5000), At(late, 0x7000), At(late, 0x200000)));
+        Assert.Equal((2, 9, 3), (At(parent, 0x5000), At(parent, 0x7000), At(parent, 0x200000)));
+        if (firstInUse)
+        {
+            Assert.Equal((1, 9, 0), (At(early, 0x5000), At(early, 0x7000), At(early, 0x200000)));
+            early.Dispose();
+            first.Dispose();
+        }
+    }
+
+    [Fact]
+    public void NothingWrittenNothingCopied()
+    {
+        using GuestMemory parent = GuestMemory.Flat(Size);
+        Put(parent, 0x5000, 1);
+        using MemoryTemplate first = parent.Freeze(), second = parent.Freeze();
+        Assert.Same(first.File, second.File);
+        Assert.Equal([(0x5000ul, 0x1000ul)], second.StoredRanges);
+    }
+
+    [Fact]
+    public void ATemplateOutlivesWhereItWasTakenFrom()
+    {
+        GuestMemory parent = GuestMemory.Flat(Size);
+        Put(parent, 0x5000, 7);
+        using MemoryTemplate template = parent.Freeze();
+        parent.Dispose();
+        using GuestMemory copy = Copy(template);
+        Assert.Equal(7, At(copy, 0x5000));
+    }
+
+    [Fact]
+    public void ATemplateOfAnotherSizeIsRefused()
+    {
+        using GuestMemory parent = GuestMemory.Flat(Size);
+        using MemoryTemplate template = parent.Freeze();
+        Assert.Throws<ArgumentException>(() => new GuestMemory([new MemoryRegion(new Gpa(0), Size * 2, MemoryKind.Ram, 0)], template));
+    }
+}
