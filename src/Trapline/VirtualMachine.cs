@@ -115,6 +115,16 @@ public sealed class VirtualMachine : IDisposable
             : outcome;
     }
 
+    /// <summary>The engine that runs the vCPUs, one of <see cref="Engines.Names"/>.</summary>
+    public string EngineName => _machine.EngineName;
+
+    /// <summary>Has another engine run the vCPUs from here on; the guest does not notice.</summary>
+    /// <param name="name">One of <see cref="Engines.Names"/>.</param>
+    /// <returns>For how long no vCPU ran.</returns>
+    /// <exception cref="BadInputException">No engine has this name, or it cannot run this machine; the one before goes on.</exception>
+    /// <exception cref="InvalidOperationException">The machine has ended.</exception>
+    public Task<TimeSpan> SwitchEngineAsync(string name) => Task.Run(() => _machine.SwitchEngine(name));
+
     /// <summary>Ends the machine, as pulling the plug does.</summary>
     public void Stop(string reason = "stopped") => _machine.Stop(reason);
 
