@@ -111,6 +111,9 @@ static void handle(int type, const u8 *payload, usize size) {
     case FRAME_CLOSE_OUTPUT:
       if (size >= 1) close_fd(payload[0] == 1 ? &program.output : &program.error);
       break;
+    case FRAME_REFRESH:
+      if (size >= 12) refresh(payload, size);
+      break;
     case FRAME_POWER_OFF:
       line_drain();
       system_down(POWER_OFF);

@@ -7,6 +7,7 @@ enum ending { POWER_OFF, REBOOT, HALT };
 void system_up(void);
 int open_signals(void);
 void unblock_signals(void);
+void refresh(const u8 *payload, usize size);
 void __attribute__((noreturn)) system_down(enum ending ending);
 
 /* program.c: the one program that runs at a time. */

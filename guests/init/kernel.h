@@ -5,6 +5,7 @@ typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long u64;
+typedef long i64;
 typedef unsigned long usize;
 typedef long isize;
 
@@ -13,6 +14,7 @@ enum {
   SYS_dup2 = 33, SYS_getpid = 39, SYS_socket = 41, SYS_fork = 57, SYS_execve = 59, SYS_exit = 60, SYS_wait4 = 61,
   SYS_kill = 62, SYS_fcntl = 72, SYS_chdir = 80, SYS_mkdir = 83, SYS_symlink = 88, SYS_setsid = 112, SYS_sync = 162,
   SYS_mount = 165, SYS_reboot = 169, SYS_sethostname = 170, SYS_signalfd4 = 289, SYS_pipe2 = 293, SYS_finit_module = 313,
+  SYS_clock_settime = 227,
 };
 
 enum { O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_NOCTTY = 0400, O_NONBLOCK = 04000, O_CLOEXEC = 02000000 };
@@ -21,6 +23,7 @@ enum { POLLIN = 1, POLLOUT = 4, POLLERR = 8, POLLHUP = 16 };
 enum { SIGHUP = 1, SIGINT = 2, SIGKILL = 9, SIGUSR1 = 10, SIGUSR2 = 12, SIGPIPE = 13, SIGTERM = 15, SIGCHLD = 17, SIGCONT = 18 };
 enum { SIG_BLOCK = 0, SIG_SETMASK = 2, WNOHANG = 1, F_SETFL = 4 };
 enum { TCGETS = 0x5401, TCSETS = 0x5402, TCSBRK = 0x5409, TIOCSCTTY = 0x540E, TIOCSWINSZ = 0x5414, SIOCSIFFLAGS = 0x8914 };
+enum { RNDADDENTROPY = 0x40085203, RNDRESEEDCRNG = 0x5207 };
 enum { AF_INET = 2, SOCK_DGRAM = 2, IFF_UP = 1, IFF_RUNNING = 0x40 };
 enum { MS_NOSUID = 2, MS_NODEV = 4, MS_NOEXEC = 8 };
 

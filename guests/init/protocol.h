@@ -26,6 +26,7 @@ enum {
   FRAME_ACK_OUTPUT = 0x0A,      /* u8 stream (1 or 2), u32 bytes taken */
   FRAME_CLOSE_OUTPUT = 0x0B,    /* u8 stream: nobody reads it any more */
   FRAME_POWER_OFF = 0x0C,       /* ends the guest */
+  FRAME_REFRESH = 0x0D,         /* i64 seconds, i32 nanoseconds since 1970, then a seed: this guest began as a copy of another */
 };
 
 /* Guest to host. */

@@ -74,6 +74,24 @@ void unblock_signals(void) {
   CALL4(SYS_rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof none);
 }
 
+/* The time of day, and a seed that makes this guest's random numbers its own: both before the next frame is looked at. */
+void refresh(const u8 *payload, usize size) {
+  enum { SEED_SIZE = 64 };
+  struct { i64 seconds, nanoseconds; } now = { 0, 0 };
+  memcpy(&now.seconds, payload, 8);
+  memcpy(&now.nanoseconds, payload + 8, 4);
+  CALL2(SYS_clock_settime, 0, &now);
+  struct { u32 bits, size; u8 seed[SEED_SIZE]; } entropy;
+  entropy.size = size - 12 < SEED_SIZE ? size - 12 : SEED_SIZE;
+  entropy.bits = entropy.size * 8;
+  memcpy(entropy.seed, payload + 12, entropy.size);
+  isize random = CALL2(SYS_open, "/dev/urandom", O_RDWR | O_CLOEXEC);
+  if (random < 0) return;
+  CALL3(SYS_ioctl, random, RNDADDENTROPY, &entropy);
+  CALL3(SYS_ioctl, random, RNDRESEEDCRNG, 0);
+  CALL1(SYS_close, random);
+}
+
 void system_down(enum ending ending) {
   static const u32 commands[] = { [POWER_OFF] = 0x4321FEDC, [REBOOT] = 0x01234567, [HALT] = 0xCDEF0123 };
   CALL0(SYS_sync);

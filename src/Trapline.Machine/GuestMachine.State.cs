@@ -30,12 +30,19 @@ public sealed partial class GuestMachine
 
     /// <summary>Takes an image of the machine as it is now. A running machine stands while that is done, and goes on.</summary>
     /// <exception cref="InvalidOperationException">The machine has ended.</exception>
-    public MachineImage Capture() => Standing(board =>
+    public MachineImage Capture() => Capture(out _);
+
+    /// <inheritdoc cref="Capture()"/>
+    /// <param name="pause">For how long no vCPU ran.</param>
+    public MachineImage Capture(out TimeSpan pause) => Standing(board =>
     {
         BoardState state = board.Save();
         MemoryTemplate memory = board.Memory.Freeze();
         return new MachineImage(Specification, _model, state, memory);
-    }, out _);
+    }, out pause);
+
+    /// <summary>Ends the machine for a fault that is not the guest's.</summary>
+    public void Fail(string reason) => End(new MachineOutcome(MachineEnd.Failed, reason));
 
     /// <summary>Has another engine run the vCPUs from here on. A running machine stands while the state moves.</summary>
     /// <param name="name">One of <see cref="Engines.Names"/>.</param>

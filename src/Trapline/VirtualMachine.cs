@@ -16,7 +16,7 @@ namespace Trapline;
 /// await vm.PowerOffAsync();
 /// </code>
 /// </example>
-public sealed class VirtualMachine : IDisposable
+public sealed partial class VirtualMachine : IDisposable
 {
     /// <summary>How long a guest may take to switch itself off before it is stopped.</summary>
     private static readonly TimeSpan PowerOffPatience = TimeSpan.FromSeconds(20);
@@ -130,8 +130,12 @@ public sealed class VirtualMachine : IDisposable
 
     public void Dispose()
     {
+        _disposing.Cancel();
         _machine.Dispose();
         _agent?.Dispose();
+        MemoryChecked.Wait();
+        _snapshot?.Dispose();
+        _disposing.Dispose();
     }
 
     private AgentChannel Agent => _agent ?? throw new InvalidOperationException("only the default guest has an agent");

@@ -31,15 +31,16 @@ public sealed unsafe class SoftTlb : IDisposable
     private readonly ulong* _emptyTags;
     private uint _used;
 
-    /// <param name="arrays"><see cref="Bytes"/> of page-aligned memory that outlives this object.</param>
+    /// <param name="arrays"><see cref="Bytes"/> of zeroed page-aligned memory that outlives this object.</param>
     public SoftTlb(ulong* arrays)
     {
         _arrays = arrays;
         _emptyTags = (ulong*)NativeMemory.AlignedAlloc(Entries * sizeof(ulong), 4096);
         for (int i = 0; i < Entries; i++)
             _emptyTags[i] = (ulong)(i ^ 1) << 12;
-        _used = (1u << (Contexts * 2)) - 1;
-        Flush();
+        // Memory that was never touched is nearly empty already: tag 0 can be hit by page 0 alone, which selects slot 0.
+        for (int which = 0; which < Contexts * 2; which++)
+            _arrays[which * ArrayWords] = _emptyTags[0];
     }
 
     public ulong* Reads(int context) => _arrays + context * 2 * ArrayWords;

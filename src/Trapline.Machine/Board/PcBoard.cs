@@ -385,7 +385,8 @@ internal sealed class PcBoard : IDisposable
         }
     }
 
-    private static string BackendPart(int serialPort) => $"serial.{serialPort}.backend";
+    /// <summary>The part that is the state of a serial port's back end.</summary>
+    internal static string BackendPart(int serialPort) => $"serial.{serialPort}.backend";
 
     /// <summary>A back end that has no state for its protocol, or another protocol, starts afresh.</summary>
     private IReadOnlyList<SavedPart> WithoutStrangeBackends(IReadOnlyList<SavedPart> saved)

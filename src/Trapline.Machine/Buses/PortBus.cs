@@ -23,13 +23,32 @@ internal sealed class PortBinding(string name, IPortDevice device, ushort start,
 internal sealed class PortBus(int vcpus)
 {
     private const int Ports = 0x1_0000;
+    private const int PagePorts = 0x100;
 
     private readonly Lock _changing = new();
     private readonly List<PortBinding> _all = [];
     private readonly ExitCounters _open = new(vcpus, 2);
-    private volatile Map _map = new(new ushort[Ports], [null!]);
+    private volatile Map _map = new([.. Enumerable.Repeat(new ushort[PagePorts], Ports / PagePorts)], [null!]);
 
-    private sealed record Map(ushort[] Slots, PortBinding[] Bindings);
+    /// <summary>Pages of slots, since most of the space is empty and shares one; a slot is the index of its binding.</summary>
+    private sealed record Map(ushort[][] Pages, PortBinding[] Bindings)
+    {
+        public ushort this[int port] => Pages[port / PagePorts][port % PagePorts];
+
+        /// <summary>The same but for some slots.</summary>
+        public Map With(IEnumerable<int> ports, ushort slot, PortBinding[] bindings)
+        {
+            ushort[][] pages = [.. Pages];
+            foreach (IGrouping<int, int> page in ports.GroupBy(port => port / PagePorts))
+            {
+                ushort[] slots = [.. pages[page.Key]];
+                foreach (int port in page)
+                    slots[port % PagePorts] = slot;
+                pages[page.Key] = slots;
+            }
+            return new Map(pages, bindings);
+        }
+    }
 
     /// <summary>Puts a device at its ports; over another device where they overlap.</summary>
     public PortBinding Add(string name, IPortDevice device, ushort start, int length)
@@ -40,9 +59,7 @@ internal sealed class PortBus(int vcpus)
         {
             _all.Add(binding);
             Map now = _map;
-            ushort[] slots = (ushort[])now.Slots.Clone();
-            Array.Fill(slots, (ushort)now.Bindings.Length, start, length);
-            _map = new Map(slots, [.. now.Bindings, binding]);
+            _map = now.With(Enumerable.Range(start, length), (ushort)now.Bindings.Length, [.. now.Bindings, binding]);
         }
         return binding;
     }
@@ -55,7 +72,7 @@ internal sealed class PortBus(int vcpus)
             Map now = _map;
             int index = Array.IndexOf(now.Bindings, binding);
             if (index > 0)
-                _map = now with { Slots = [.. now.Slots.Select(s => s == index ? (ushort)0 : s)] };
+                _map = now.With(Enumerable.Range(binding.Start, binding.Length).Where(port => now[port] == index), 0, now.Bindings);
         }
     }
 
@@ -63,7 +80,7 @@ internal sealed class PortBus(int vcpus)
     public PortBinding? Find(ushort port)
     {
         Map map = _map;
-        int slot = map.Slots[port];
+        int slot = map[port];
         return slot == 0 ? null : map.Bindings[slot];
     }
 

@@ -1,11 +1,18 @@
 using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text.Json;
 using Trapline.Core;
 
 namespace Trapline.Agent;
 
 /// <summary>The host's end of the line to the guest's agent: a back end for the machine's second serial port.</summary>
-public sealed class AgentChannel : ICharacterBackend, IDisposable
+public sealed class AgentChannel : ICharacterBackend, ISavedDevice<BackendState>, IDisposable
 {
+    /// <summary>Names the protocol in <see cref="BackendState"/>.</summary>
+    public const string Protocol = "trapline-agent";
+
+    private const int SeedBytes = 32;
+
     private readonly Lock _gate = new();
     private readonly LineSender _line = new();
     private readonly FrameDecoder _decoder = new();
@@ -46,6 +53,14 @@ public sealed class AgentChannel : ICharacterBackend, IDisposable
     /// <summary>Tells the guest's console its size.</summary>
     public void Resize(WindowSize window) => _line.Send(Frame.EncodeWindow(window));
 
+    /// <summary>Gives a guest that begins as a copy of another what must be its own: the time of day, and a seed for its random numbers.</summary>
+    public void Refresh()
+    {
+        byte[] seed = RandomNumberGenerator.GetBytes(SeedBytes);
+        _line.Send(Frame.EncodeRefresh(DateTime.UtcNow, seed));
+        CryptographicOperations.ZeroMemory(seed);
+    }
+
     /// <summary>Asks the agent to switch the guest off.</summary>
     public void PowerOff() => _line.Send(Frame.Encode(FrameType.PowerOff));
 
@@ -69,6 +84,49 @@ public sealed class AgentChannel : ICharacterBackend, IDisposable
 
     void ICharacterBackend.Write(ReadOnlySpan<byte> data) => _decoder.Decode(data, Handle);
 
+    /// <summary>The guest stands, and no input reaches it.</summary>
+    BackendState ISavedDevice<BackendState>.Save()
+    {
+        lock (_gate)
+        {
+            (byte[] Left, byte[][] Queue, int Unacknowledged) line = ([], [], 0);
+            OrphanState? running = null;
+            if (_running is null)
+                line = _line.Save();
+            else
+                running = _running.Save(() => line = _line.Save());
+            bool isUp = _ready.Task is { IsCompletedSuccessfully: true, Result: true } || running is not null;
+            AgentState state = new(1, isUp, _decoder.Begun, line.Left, line.Queue, line.Unacknowledged, running);
+            return new BackendState(Protocol, JsonSerializer.SerializeToUtf8Bytes(state, AgentJson.Default.AgentState));
+        }
+    }
+
+    /// <summary>Takes the place of the host end that saved this. A program that runs goes on without its streams; the next one waits for its end.</summary>
+    /// <exception cref="ArgumentException">This is no state of an agent's line.</exception>
+    void ISavedDevice<BackendState>.Restore(BackendState saved)
+    {
+        AgentState state;
+        try
+        {
+            state = JsonSerializer.Deserialize(saved.Content, AgentJson.Default.AgentState) ?? throw new ArgumentException("there is nothing");
+        }
+        catch (JsonException e)
+        {
+            throw new ArgumentException(e.Message);
+        }
+        if (state.Version != 1)
+            throw new ArgumentException($"version {state.Version} of the agent's line is not known");
+        lock (_gate)
+        {
+            _decoder.Begun = state.Begun;
+            _line.Restore(state.Rest, state.Queue, state.Unacknowledged);
+            if (state.Running is { } orphan)
+                _running = new RunningProgram(orphan, _line);
+            else if (state.IsUp)
+                _ready.TrySetResult(true);
+        }
+    }
+
     public void Dispose()
     {
         Close();
@@ -91,7 +149,10 @@ public sealed class AgentChannel : ICharacterBackend, IDisposable
                 {
                     running = _running;
                     if (type == FrameType.Exit)
+                    {
                         _running = null;
+                        _ready.TrySetResult(true); // was it another host's program, this host has waited for its end
+                    }
                 }
                 running?.Handle(type, payload);
                 break;

@@ -52,6 +52,17 @@ public static class Frame
         return Encode(FrameType.Window, payload);
     }
 
+    /// <summary>The wall clock, UTC, and bytes that nobody else has.</summary>
+    public static byte[] EncodeRefresh(DateTime now, ReadOnlySpan<byte> seed)
+    {
+        byte[] payload = new byte[12 + seed.Length];
+        long ticks = now.Ticks - DateTime.UnixEpoch.Ticks;
+        BinaryPrimitives.WriteInt64LittleEndian(payload, ticks / TimeSpan.TicksPerSecond);
+        BinaryPrimitives.WriteInt32LittleEndian(payload.AsSpan(8), (int)(ticks % TimeSpan.TicksPerSecond) * 100);
+        seed.CopyTo(payload.AsSpan(12));
+        return Encode(FrameType.Refresh, payload);
+    }
+
     public static byte[] EncodeOutputAcknowledgement(int stream, uint count)
     {
         byte[] payload = new byte[5];

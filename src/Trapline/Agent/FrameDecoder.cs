@@ -12,6 +12,17 @@ public sealed class FrameDecoder
     private readonly byte[] _frame = new byte[Frame.HeaderSize + ushort.MaxValue];
     private int _size;
 
+    /// <summary>The bytes of a frame that has not come whole yet.</summary>
+    public byte[] Begun
+    {
+        get => _frame[.._size];
+        set
+        {
+            _size = Math.Min(value.Length, _frame.Length - 1);
+            value.AsSpan(0, _size).CopyTo(_frame);
+        }
+    }
+
     /// <summary>Hands every frame that <paramref name="data"/> completes to <paramref name="handler"/>.</summary>
     public void Decode(ReadOnlySpan<byte> data, FrameHandler handler)
     {

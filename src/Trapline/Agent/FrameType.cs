@@ -15,6 +15,7 @@ public enum FrameType : byte
     AcknowledgeOutput = 0x0A,
     CloseOutput = 0x0B,
     PowerOff = 0x0C,
+    Refresh = 0x0D,
 
     Hello = 0x81,
     Stdout = 0x82,

@@ -8,17 +8,48 @@ internal sealed class RunningProgram
     private readonly LineSender _line;
     private readonly OutputPump _stdout;
     private readonly OutputPump _stderr;
+    private readonly Lock _gate = new();
+    private readonly long[] _unacknowledged = new long[3];
     private readonly SemaphoreSlim _credit = new(0);
     private readonly TaskCompletionSource<ProgramResult> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _stdinInFlight;
     private volatile bool _stdinClosed;
+    private bool _stdinEnded;
 
     public RunningProgram(GuestProgram program, LineSender line)
+        : this(line, program) => Start(program);
+
+    /// <summary>
+    /// A program that was started by the host of another machine, of which this one is a copy: its output goes nowhere, its input ends.
+    /// </summary>
+    public RunningProgram(OrphanState orphan, LineSender line)
+        : this(line, new GuestProgram { Arguments = [] })
+    {
+        for (int stream = 1; stream <= 2; stream++)
+        {
+            uint count = stream == 1 ? orphan.StdoutUnacknowledged : orphan.StderrUnacknowledged;
+            if (count > 0)
+                line.Send(Frame.EncodeOutputAcknowledgement(stream, count));
+        }
+        if (!orphan.StdinEnded)
+            EndStdin();
+    }
+
+    private RunningProgram(LineSender line, GuestProgram program)
     {
         _line = line;
         _stdout = Output(program.Stdout, 1);
         _stderr = Output(program.Stderr, 2);
-        Start(program);
+    }
+
+    /// <summary>What whoever takes over must know. To be called with <paramref name="line"/> told at the same moment: nothing is sent in between.</summary>
+    public OrphanState Save(Action line)
+    {
+        lock (_gate)
+        {
+            line();
+            return new OrphanState((uint)_unacknowledged[1], (uint)_unacknowledged[2], _stdinEnded);
+        }
     }
 
     /// <summary>Ends when the program has ended and its output has reached the streams.</summary>
@@ -30,9 +61,11 @@ internal sealed class RunningProgram
         switch (type)
         {
             case FrameType.Stdout:
+                Count(1, payload.Length);
                 _stdout.Write(payload);
                 break;
             case FrameType.Stderr:
+                Count(2, payload.Length);
                 _stderr.Write(payload);
                 break;
             case FrameType.AcknowledgeStdin when payload.Length == 4:
@@ -71,7 +104,11 @@ internal sealed class RunningProgram
                 pending += (uint)count;
                 if (pending < Frame.StreamWindow / 4)
                     return;
-                _line.Send(Frame.EncodeOutputAcknowledgement(number, pending));
+                lock (_gate)
+                {
+                    _line.Send(Frame.EncodeOutputAcknowledgement(number, pending));
+                    _unacknowledged[number] -= pending;
+                }
                 pending = 0;
             },
             broken: () => _line.Send(Frame.Encode(FrameType.CloseOutput, (byte)number)));
@@ -89,7 +126,22 @@ internal sealed class RunningProgram
         if (program.Stdin is { } stdin)
             new Thread(() => ReadStdin(stdin)) { IsBackground = true, Name = "guest stdin" }.Start();
         else
+            EndStdin();
+    }
+
+    private void Count(int stream, int bytes)
+    {
+        lock (_gate)
+            _unacknowledged[stream] += bytes;
+    }
+
+    private void EndStdin()
+    {
+        lock (_gate)
+        {
             _line.Send(Frame.Encode(FrameType.StdinEnd));
+            _stdinEnded = true;
+        }
     }
 
     private void SendAll(IEnumerable<byte[]> frames)
@@ -120,6 +172,6 @@ internal sealed class RunningProgram
             // Input that breaks is input that ended.
         }
         if (!_stdinClosed)
-            _line.Send(Frame.Encode(FrameType.StdinEnd));
+            EndStdin();
     }
 }

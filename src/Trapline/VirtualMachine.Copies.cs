@@ -1,0 +1,88 @@
+using Trapline.Agent;
+using Trapline.Consoles;
+using Trapline.Core;
+using Trapline.Machine;
+
+namespace Trapline;
+
+/// <summary>Machines in files, and machines that begin as copies of others.</summary>
+public sealed partial class VirtualMachine
+{
+    private readonly CancellationTokenSource _disposing = new();
+    private Snapshot? _snapshot;
+
+    /// <summary>
+    /// Whether all RAM of a restored machine was found as it was saved. The check runs while the guest does, which reads RAM from the file as it
+    /// touches it; a machine whose file turns out to be damaged is ended, and its outcome says so.
+    /// </summary>
+    public Task<bool> MemoryChecked { get; private set; } = Task.FromResult(true);
+
+    /// <summary>The machine has an agent that runs programs.</summary>
+    public bool HasAgent => _agent != null;
+
+    /// <summary>Saves the machine to a file, from which any number of machines can go on. The guest stands for some milliseconds.</summary>
+    /// <remarks>What was at the path stays whole until the new file is whole and on the disk.</remarks>
+    /// <returns>For how long the guest stood.</returns>
+    /// <exception cref="BadInputException">The file cannot be written.</exception>
+    /// <exception cref="InvalidOperationException">The machine has ended.</exception>
+    public Task<TimeSpan> SaveAsync(string path) => Task.Run(() =>
+    {
+        using MachineImage image = _machine.Capture(out TimeSpan pause);
+        Snapshot.Write(image, path);
+        return pause;
+    });
+
+    /// <summary>Makes a machine that goes on where another was saved, at <see cref="Start"/>.</summary>
+    /// <param name="path">The file; it may be replaced, but not changed in place, as long as the machine lives.</param>
+    /// <param name="change">What is to differ: consoles, engine, diagnostics, what ends the machine. It is given the saved machine's.</param>
+    /// <exception cref="BadInputException">The file is not there, damaged, foreign or newer; or the machine was changed too much.</exception>
+    public static VirtualMachine Restore(string path, Func<MachineSpecification, MachineSpecification>? change = null)
+    {
+        Snapshot snapshot = Snapshot.Open(path);
+        try
+        {
+            MachineSpecification specification = change is null ? snapshot.Image.Specification : change(snapshot.Image.Specification);
+            int agentPort = snapshot.Protocols.FirstOrDefault(p => p.Value == AgentChannel.Protocol, new(-1, "")).Key;
+            VirtualMachine vm = Continue(snapshot.Image, specification, agentPort);
+            vm._snapshot = snapshot;
+            vm.MemoryChecked = Task.Run(() => vm.CheckMemory(snapshot));
+            return vm;
+        }
+        catch
+        {
+            snapshot.Dispose();
+            throw;
+        }
+    }
+
+    private bool CheckMemory(Snapshot snapshot)
+    {
+        if (snapshot.CheckMemory(_disposing.Token) is not { } damage)
+            return true;
+        _machine.Fail(damage);
+        return false;
+    }
+
+    private static VirtualMachine Continue(MachineImage image, MachineSpecification specification, int agentPort)
+    {
+        AgentChannel? agent = agentPort < 0 ? null : new AgentChannel();
+        try
+        {
+            if (agent != null)
+            {
+                ICharacterBackend?[] ports = [.. specification.Consoles.Serial];
+                ports[agentPort] = agent;
+                specification = specification with { Consoles = specification.Consoles with { Serial = ports } };
+            }
+            specification = DefaultGuest.WithTail(specification, out ConsoleTail? tail);
+            VirtualMachine vm = new(GuestMachine.Continue(image, specification), agent, tail);
+            agent?.Refresh();
+            return vm;
+        }
+        catch
+        {
+            agent?.Dispose();
+            throw;
+        }
+    }
+}
