@@ -38,7 +38,7 @@ public sealed partial class GuestMachine
     {
         BoardState state = board.Save();
         MemoryTemplate memory = board.Memory.Freeze();
-        return new MachineImage(Specification, _model, state, memory);
+        return new MachineImage(Specification with { Cpu = Specification.Cpu with { Engine = EngineName } }, _model, state, memory);
     }, out pause);
 
     /// <summary>Ends the machine for a fault that is not the guest's.</summary>
@@ -51,6 +51,7 @@ public sealed partial class GuestMachine
     /// <exception cref="InvalidOperationException">The machine has ended.</exception>
     public TimeSpan SwitchEngine(string name)
     {
+        name = Engines.Choose(name).Name;
         EngineFactory factory = Engines.Find(name);
         List<IVcpuEngine> spare = [];
         try

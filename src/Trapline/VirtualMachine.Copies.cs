@@ -55,6 +55,52 @@ public sealed partial class VirtualMachine
         }
     }
 
+    /// <summary>
+    /// Makes running copies of this machine, in this process: RAM is shared page by page until written. The guest stands for some milliseconds.
+    /// </summary>
+    /// <param name="count">How many, at least 1.</param>
+    /// <param name="change">What is to differ in copy number n, from 0: it is given this machine's specification with back ends that go nowhere.</param>
+    /// <remarks>
+    /// A copy of the default guest gets a time of day and a seed of its own before it runs a program for its host. What programs had drawn from
+    /// their own random numbers before is the same in all copies. A program that ran goes on in each copy, without its streams.
+    /// </remarks>
+    /// <exception cref="InvalidOperationException">The machine has ended.</exception>
+    public Task<IReadOnlyList<VirtualMachine>> ForkAsync(int count, Func<int, MachineSpecification, MachineSpecification>? change = null)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
+        return Task.Run(() => Fork(count, change));
+    }
+
+    private IReadOnlyList<VirtualMachine> Fork(int count, Func<int, MachineSpecification, MachineSpecification>? change)
+    {
+        using MachineImage image = _machine.Capture();
+        ConsoleSpecification consoles = image.Specification.Consoles;
+        MachineSpecification specification = image.Specification with
+        {
+            Consoles = new ConsoleSpecification
+            {
+                Serial = [.. consoles.Serial.Select(port => port is null ? null : NullCharacterBackend.Instance)],
+                DebugConsole = consoles.DebugConsole is null ? null : NullCharacterBackend.Instance,
+            },
+        };
+        int agentPort = _agent is null ? -1 : consoles.Serial.ToList().IndexOf(_agent);
+        List<VirtualMachine> copies = [];
+        try
+        {
+            for (int i = 0; i < count; i++)
+            {
+                copies.Add(Continue(image, change is null ? specification : change(i, specification), agentPort));
+                copies[i].Start();
+            }
+            return copies;
+        }
+        catch
+        {
+            copies.ForEach(copy => copy.Dispose());
+            throw;
+        }
+    }
+
     private bool CheckMemory(Snapshot snapshot)
     {
         if (snapshot.CheckMemory(_disposing.Token) is not { } damage)
