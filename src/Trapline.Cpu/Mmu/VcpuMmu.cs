@@ -58,6 +58,9 @@ public sealed unsafe class VcpuMmu : IDisposable
         PageWalks++;
         if (!Walker.Walk(linear, access, out TlbEntry entry, out shift, out errorCode))
         {
+            // A fault leaves no translation behind, in any level.
+            _soft.FlushPage(linear);
+            Spaces?.FlushPage(linear, Tag);
             gpa = 0;
             TraceWalk(linear, null);
             return false;
@@ -88,7 +91,36 @@ public sealed unsafe class VcpuMmu : IDisposable
             OpenedForWriting((nint)hostPage);
         }
         _soft.Fill(_context, write, page, (ulong)hostPage - page);
+        if (Spaces != null && _context != SoftTlb.Bypass)
+        {
+            _lowGlobals |= page >> 63 == 0 && !_lowGlobals && HasGlobalPages && IsGlobal(linear);
+            EnterSpace();
+            Spaces.Fill((uint)_frame->Space, write, page, (ulong)hostPage - page);
+        }
         _beyond |= page >> 32 != 0 ? 1u << _context : 0;
+    }
+
+    /// <summary>Entries for each address space, which a translator looks up when it misses; null without one.</summary>
+    public SpaceTlb? Spaces { get; set; }
+
+    /// <summary>There were global pages in the lower half of the address space.</summary>
+    private bool _lowGlobals;
+
+    /// <summary>The frame names the current space.</summary>
+    public void EnterSpace()
+    {
+        if (_frame->Space != 0 || Spaces == null)
+            return;
+        uint number = Spaces.NumberOf(_context * 2 + (_state->Is64 != 0 ? 0 : 1), Tag);
+        _frame->Space = number;
+        _frame->SpaceOffset = SpaceTlb.OffsetOf(number);
+    }
+
+    /// <summary>Every space's entries are gone.</summary>
+    private void ForgetSpaces()
+    {
+        Spaces?.Forget();
+        _frame->Space = 0;
     }
 
     /// <summary>Contexts whose fast entries may be of pages beyond 4 GiB.</summary>
@@ -124,6 +156,7 @@ public sealed unsafe class VcpuMmu : IDisposable
             _soft.FlushPage(page);
         _opened.Clear();
         CloseWindow();
+        ForgetSpaces();
     }
 
     private int _context = SoftTlb.Bypass;
@@ -163,6 +196,7 @@ public sealed unsafe class VcpuMmu : IDisposable
     {
         bool smap = (_state->Cr4 & Cr4.Smap) != 0 && (_state->RFlags & Rflags.Ac) == 0;
         int before = _context;
+        _frame->Space = 0;
         _context = bypass ? SoftTlb.Bypass : _state->Cpl == 3 ? SoftTlb.User : smap ? SoftTlb.Supervisor : SoftTlb.SupervisorAc;
         if (_context != before)
         {
@@ -176,8 +210,16 @@ public sealed unsafe class VcpuMmu : IDisposable
     /// <summary>Rights are judged differently from now on (CR0.WP, PKRU, SMAP…): translations stay, fast entries go.</summary>
     public void RightsChanged()
     {
+        ForgetSpaces();
+        SpaceChanged();
+    }
+
+    /// <summary>The fast entries are another address space's; those that are kept by space stay.</summary>
+    private void SpaceChanged()
+    {
         FlushSoft();
         CloseWindow();
+        _frame->Space = 0;
         _state->CodeEpoch++;
     }
 
@@ -191,14 +233,14 @@ public sealed unsafe class VcpuMmu : IDisposable
     public void FlushNonGlobal()
     {
         _tagged.FlushNonGlobal();
-        RightsChanged();
+        SpaceChanged();
         Listener?.SpaceChanged();
     }
 
     public void FlushPcid(uint pcid)
     {
         _tagged.FlushPcid(pcid);
-        RightsChanged();
+        SpaceChanged();
         Listener?.SpaceChanged();
     }
 
@@ -207,7 +249,7 @@ public sealed unsafe class VcpuMmu : IDisposable
     {
         if (!keep)
             _tagged.FlushPcid(Pcid);
-        RightsChanged();
+        SpaceChanged();
         Listener?.SpaceChanged();
     }
 
@@ -221,6 +263,11 @@ public sealed unsafe class VcpuMmu : IDisposable
             FlushSoft();
         else
             _soft.FlushPage(linear);
+        // A global page may have been filled under any tag.
+        if (large || (global && HasGlobalPages && (linear >> 63 != 0 || _lowGlobals)))
+            ForgetSpaces();
+        else
+            Spaces?.FlushPage(linear, _tagged.TagOf(pcid));
         CloseWindow();
         _state->CodeEpoch++;
         if (large)

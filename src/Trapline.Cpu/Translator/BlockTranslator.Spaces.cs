@@ -70,6 +70,7 @@ public sealed unsafe partial class BlockTranslator
                 ResetShadow(context);
             }
         }
+        _mmu.EnterSpace();
         if (f->ShadowRsp < _low.ShadowLimit(_context))
             ResetShadow(_context);
         if (f->WindowPage == TranslationFrame.NoPage)

@@ -58,6 +58,10 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         _stubs = new Stubs(_code, _addresses, options.Extract);
         _emitter = new BlockEmitter(_addresses, _stubs, _sites) { LiveAt = LiveAt };
         _low.Frame->HostMxcsr = 0x1F80;
+        _low.Frame->Backing = memory.BackingBase;
+        _low.Frame->Marks = memory.Marks;
+        _low.Frame->Space = 0;
+        mmu.Spaces = new SpaceTlb(low.Spaces);
         _low.Frame->X87Segment = TranslationFrame.NoSegment;
         Flush();
         mmu.Listener = this;
@@ -249,6 +253,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     public void Dispose()
     {
         _mmu.Listener = null;
+        _mmu.Spaces = null;
         _code.Dispose();
     }
 }

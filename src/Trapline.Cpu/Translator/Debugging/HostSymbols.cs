@@ -45,6 +45,8 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
             _data[(ulong)addresses.Gpr(i).Disp] = "guest_" + (Register.RAX + i).ToString().ToLowerInvariant();
             _data[(ulong)addresses.Ymm(i).Disp] = $"guest_ymm{i}";
         }
+        for (int slot = 1; slot <= TranslationFrame.AddendSlots; slot++)
+            _data[(ulong)addresses.Addend(slot).Disp] = $"addend{slot}";
         for (int i = 0; i < 6; i++)
             _data[(ulong)addresses.SegmentBase(i).Disp] = (Register.ES + i).ToString().ToLowerInvariant() + "_base";
         for (int context = 0; context < SoftTlb.Contexts; context++)
@@ -54,6 +56,8 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
                 ulong tags = (ulong)addresses.TlbTags(context, write);
                 _data[tags] = write ? "write_tags" : "read_tags";
                 _data[tags + SoftTlb.Entries * sizeof(ulong)] = write ? "write_addends" : "read_addends";
+                foreach (bool saved in (ReadOnlySpan<bool>)[false, true])
+                    _code[(ulong)stubs.Refill(context, write, saved)] = $"refill_{(write ? "write" : "read")}{(saved ? "_keeping_flags" : "")}";
             }
         }
         for (int context = 0; context < LowLayout.ShadowStacks; context++)

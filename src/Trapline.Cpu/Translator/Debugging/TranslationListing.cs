@@ -22,8 +22,8 @@ internal sealed unsafe class TranslationListing
     private string _part = "";
     private int _next;
 
-    /// <summary>The call of LoadVectors, or LoadX87, is followed by a jump, and that by a site's number.</summary>
-    private bool _afterLoad;
+    /// <summary>The call of LoadVectors, LoadX87 or a refill is followed by a jump, and that by a site's number; a refill's by a limit, too.</summary>
+    private int _dataAfterJump;
 
     public TranslationListing(Addresses addresses, Stubs stubs, List<ExitSite> sites, LowLayout low)
     {
@@ -82,9 +82,11 @@ internal sealed unsafe class TranslationListing
             decoder.IP = (ulong)_start + (ulong)_next;
             decoder.Decode(out Instruction instruction);
             Add(ref label, Format(_host, instruction), instruction.Length);
-            if (_afterLoad || IsCallOf(instruction, _stubs.ExitByCall))
-                Add(ref label, "; " + Describe(_sites[*(int*)(_start + _next)]), sizeof(int));
-            _afterLoad = IsCallOf(instruction, _stubs.LoadVectors) || IsCallOf(instruction, _stubs.LoadX87);
+            int data = IsCallOf(instruction, _stubs.ExitByCall) ? sizeof(int) : _dataAfterJump;
+            if (data != 0)
+                Add(ref label, "; " + Describe(_sites[*(int*)(_start + _next)]), data);
+            _dataAfterJump = IsCallOf(instruction, _stubs.LoadVectors) || IsCallOf(instruction, _stubs.LoadX87) ? sizeof(int)
+                : instruction.Mnemonic == Mnemonic.Call && _stubs.IsRefill((nint)instruction.NearBranch64) ? 2 * sizeof(int) : 0;
         }
     }
 

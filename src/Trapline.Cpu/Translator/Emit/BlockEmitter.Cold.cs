@@ -51,9 +51,10 @@ public sealed unsafe partial class BlockEmitter
                 if (path.Tags != 0)
                     _asm.AluMemory(Alu.Add, HostRegister.Scratch, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, path.Tags));
                 nint straddles = path.StraddleSite != 0 ? EmitStraddleCheck(path.Span) : 0;
-                RestoreFlags(path.Saved);
-                _asm.Store(addresses.ExitAddress, HostRegister.Scratch);
-                Leave(path.Site);
+                _asm.Call(stubs.Refill(_context, Site(path.Site).Kind == ExitKind.WriteMiss, path.Saved));
+                _asm.Jump(path.Back);
+                _asm.Int32(path.Site);
+                _asm.Int32(4096 - path.Span);
                 if (path.StraddleSite != 0)
                     EmitStraddleLink(path, straddles);
                 break;

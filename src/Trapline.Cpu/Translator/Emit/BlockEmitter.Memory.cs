@@ -85,7 +85,7 @@ public sealed unsafe partial class BlockEmitter
     {
         int site = AddSite(new ExitSite { Kind = write ? ExitKind.WriteMiss : ExitKind.ReadMiss, Rip = rip, Size = (byte)size, Resume = resume });
         int straddle = group ? AddStraddle(rip, group: true) : 0;
-        _cold.Add(new ColdPath { Kind = ColdKind.MemoryMiss, From = from, Saved = saved, Site = site, Tags = tags, Span = size, StraddleSite = straddle });
+        _cold.Add(new ColdPath { Kind = ColdKind.MemoryMiss, From = from, Saved = saved, Site = site, Tags = tags, Span = size, Back = resume, StraddleSite = straddle });
     }
 
     private int AddStraddle(ulong rip, bool group) => AddSite(new ExitSite { Kind = ExitKind.Straddle, Form = LinkForm.Near, Rip = rip, Group = group });

@@ -27,6 +27,10 @@ public sealed unsafe class Addresses
         Held = At(&f->Held);
         VectorsLoaded = At(&f->VectorsLoaded);
         CodeKey = At(&f->CodeKey);
+        Space = At(&f->Space);
+        SpaceOffset = At(&f->SpaceOffset);
+        Backing = At(&f->Backing);
+        Marks = At(&f->Marks);
         ExitAddress = At(&f->ExitAddress);
         HostMxcsr = At(&f->HostMxcsr);
         LastReturn = At(&f->LastReturn);
@@ -65,6 +69,10 @@ public sealed unsafe class Addresses
     public HostAddress Held { get; }
     public HostAddress VectorsLoaded { get; }
     public HostAddress CodeKey { get; }
+    public HostAddress Space { get; }
+    public HostAddress SpaceOffset { get; }
+    public HostAddress Backing { get; }
+    public HostAddress Marks { get; }
     public HostAddress ExitAddress { get; }
     public HostAddress HostMxcsr { get; }
     public HostAddress LastReturn { get; }
@@ -95,6 +103,9 @@ public sealed unsafe class Addresses
 
     /// <summary>The tag array of a context's reads or writes, indexed by page number; addends follow <see cref="SoftTlb.Entries"/> words later.</summary>
     public int TlbTags(int context, bool write) => (int)(nint)(_low.Tlb + (context * 2 + (write ? 1 : 0)) * 2 * SoftTlb.Entries);
+
+    /// <summary>The read or write table of the <see cref="SpaceTlb"/>.</summary>
+    public int SpaceTable(bool write) => (int)(nint)_low.Spaces + (write ? SpaceTlb.Bytes / 2 : 0);
 
     public int JumpKeys => (int)(nint)_low.JumpKeys;
     public int JumpTargets => (int)(nint)_low.JumpTargets;

@@ -4,7 +4,7 @@ using Trapline.Host;
 
 namespace Trapline.Cpu.Translator.Runtime;
 
-/// <summary>One vCPU's low memory, which emitted code addresses absolutely: state, frame, soft TLB, jump cache, return stacks.</summary>
+/// <summary>One vCPU's low memory, which emitted code addresses absolutely: state, frame, soft TLBs, jump cache, return stacks.</summary>
 public sealed unsafe class LowLayout : IDisposable
 {
     public const int JumpEntries = 1 << 16;
@@ -28,7 +28,8 @@ public sealed unsafe class LowLayout : IDisposable
 
     public LowLayout()
     {
-        ulong jumps = TlbOffset + SoftTlb.Bytes;
+        ulong spaces = TlbOffset + SoftTlb.Bytes;
+        ulong jumps = spaces + SpaceTlb.Bytes;
         ulong scopes = jumps + JumpEntries * 16;
         ulong shadows = scopes + LinkScopes.Numbers;
         _memory = LowMemory.Create(shadows + (ShadowStacks + 1) * ShadowSpacing);
@@ -37,6 +38,7 @@ public sealed unsafe class LowLayout : IDisposable
         Frame->ClosedDelta = (ulong)(_memory.Base + NothingOffset) - TranslationFrame.NoPage;
         Frame->CloseWindow();
         Tlb = (ulong*)(_memory.Base + TlbOffset);
+        Spaces = (ulong*)(_memory.Base + spaces);
         JumpKeys = (ulong*)(_memory.Base + jumps);
         JumpTargets = (nint*)(JumpKeys + JumpEntries);
         ScopeIsCurrent = _memory.Base + scopes;
@@ -50,6 +52,9 @@ public sealed unsafe class LowLayout : IDisposable
     public CpuState* State { get; }
     public TranslationFrame* Frame { get; }
     public ulong* Tlb { get; }
+
+    /// <summary>The tables of a <see cref="SpaceTlb"/>.</summary>
+    public ulong* Spaces { get; }
 
     /// <summary>
     /// The jump cache: entry <see cref="JumpSlot"/> holds minus (RIP plus <see cref="TranslationFrame.CodeKey"/>), and the host address.

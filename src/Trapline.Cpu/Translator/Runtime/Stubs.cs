@@ -3,7 +3,7 @@ using Trapline.Cpu.Translator.Emit;
 
 namespace Trapline.Cpu.Translator.Runtime;
 
-/// <summary>The code that every translation shares: the way in, the way out, indirect jumps, and the bottom of the return stack.</summary>
+/// <summary>The code that every translation shares: the way in, the way out, indirect jumps, refills of the soft TLB, and the bottom of the return stack.</summary>
 /// <remarks>
 /// The way in is an unmanaged function: the garbage collector treats the thread as gone, so guest code never delays a collection.
 /// Between entry and exit host RSP points into the return stack in low memory, with room below for signal frames.
@@ -44,6 +44,8 @@ public sealed unsafe partial class Stubs
         asm.Align(16);
         LoadX87 = asm.Here;
         EmitX87Check(ref asm);
+
+        EmitRefills(ref asm);
 
         asm.Align(16);
         Miss = asm.Here;

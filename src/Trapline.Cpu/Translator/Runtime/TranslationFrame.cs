@@ -45,6 +45,16 @@ public unsafe struct TranslationFrame
     /// <summary>A value that waits while r14 probes: the target of a call, or what a push has read.</summary>
     public ulong Held;
 
+    /// <summary>The current space's number in the <see cref="Mmu.SpaceTlb"/>; 0: not worked out since something changed.</summary>
+    public ulong Space;
+
+    /// <summary><see cref="Mmu.SpaceTlb.OffsetOf"/> it.</summary>
+    public uint SpaceOffset;
+
+    /// <summary>Host addresses of guest memory and of its pages' marks.</summary>
+    public byte* Backing;
+    public byte* Marks;
+
     /// <summary>Identifies the context and address space in which links between pages and jump-cache entries are valid.</summary>
     public uint LinkId;
 
