@@ -59,6 +59,9 @@ public sealed unsafe class SoftTlb : IDisposable
         _used |= 1u << which;
     }
 
+    /// <summary>From now on translated code may fill this context's arrays by itself.</summary>
+    public void MayFill(int context) => _used |= 3u << (context * 2);
+
     /// <summary>Empties every array that holds anything.</summary>
     public void Flush()
     {
@@ -74,17 +77,6 @@ public sealed unsafe class SoftTlb : IDisposable
         ulong index = (linear >> 12) & IndexMask;
         for (int which = 0; which < Contexts * 2; which++)
             _arrays[which * ArrayWords + (int)index] = _emptyTags[index];
-    }
-
-    /// <summary>Empties every write entry: code was taken from a page, or the dirty log starts anew.</summary>
-    public void FlushWrites()
-    {
-        for (int which = 1; which < Contexts * 2; which += 2)
-            if ((_used & (1u << which)) != 0)
-            {
-                NativeMemory.Copy(_emptyTags, _arrays + which * ArrayWords, Entries * sizeof(ulong));
-                _used &= ~(1u << which);
-            }
     }
 
     /// <summary>Empties the write entries whose page is at host address <paramref name="host"/>: stores to it must be seen.</summary>

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.InteropServices;
 
 namespace Trapline.Cpu.Mmu;
@@ -8,14 +9,20 @@ namespace Trapline.Cpu.Mmu;
 /// </summary>
 /// <remarks>
 /// Direct-mapped, reads and writes apart. An entry's key is the linear address of its page and, in the twelve bits that are zero there, the number of
-/// the space: privilege context, width of addresses, and the tag under which the second level caches the space's translations. A space that is flushed
-/// gets a new number; its old entries are never found again. Write entries are checked against the page's marks when they are used, since code may
-/// have been taken from the page meanwhile.
+/// the space: privilege context, width of addresses, and the tag under which the second level caches the space's translations. Global pages of the
+/// upper half of the address space have a number for all tags, <see cref="GlobalTag"/>'s. A space that is flushed gets a new number; its old entries
+/// are never found again. Write entries are checked against the page's marks when they are used, since code may have been taken from it meanwhile.
 /// </remarks>
 public sealed unsafe class SpaceTlb(ulong* entries)
 {
-    public const int Entries = 1 << 14;
-    public const int IndexMask = Entries - 1;
+    public const int IndexBits = 14;
+    public const int Entries = 1 << IndexBits;
+
+    /// <summary>No PCID's tag.</summary>
+    public const ulong GlobalTag = ulong.MaxValue;
+
+    /// <summary>Spreads what RORX by 12 makes of a key's lower half: the page's number and the space's.</summary>
+    public const uint Spread = 0x9E37_79B1;
 
     /// <summary>Key and addend.</summary>
     private const int Words = 2;
@@ -28,39 +35,40 @@ public sealed unsafe class SpaceTlb(ulong* entries)
 
     private const uint Numbers = 4096;
     private readonly Dictionary<(int Kind, ulong Tag), uint> _numbers = [];
-    private readonly (ulong Tag, uint Number)[] _last = new (ulong, uint)[Kinds];
+    private readonly (ulong Tag, uint Number)[] _last = new (ulong, uint)[2 * Kinds];
     private uint _next = 1;
 
-    public ulong* Reads => entries;
-    public ulong* Writes => entries + Entries * Words;
+    /// <summary>The numbers of a space, 1 to 4,095.</summary>
+    /// <param name="kind">Privilege context and width of addresses, below <see cref="Kinds"/>.</param>
+    /// <param name="tag">Of most pages.</param>
+    /// <param name="tagAbove">Of those in the upper half.</param>
+    public (uint Below, uint Above) NumbersOf(int kind, ulong tag, ulong tagAbove)
+    {
+        if (_next > Numbers - 2)
+        {
+            NativeMemory.Clear(entries, Bytes);
+            Forget();
+            _next = 1;
+        }
+        return (NumberOf(kind, kind, tag), NumberOf(Kinds + kind, kind, tagAbove));
+    }
 
-    /// <summary>Added to a page's number it gives the entry's index, so that spaces with the same layout do not share entries.</summary>
-    public static uint OffsetOf(uint number) => number * 0x9E5;
-
-    /// <summary>The number of a space, 1 to 4,095.</summary>
-    public uint NumberOf(int kind, ulong tag)
+    private uint NumberOf(int place, int kind, ulong tag)
     {
         // Rings change far more often than address spaces.
-        if (_last[kind] is (ulong last, > 0 and uint known) && last == tag)
-            return known;
-        if (!_numbers.TryGetValue((kind, tag), out uint number))
-        {
-            if (_next == Numbers)
-            {
-                NativeMemory.Clear(entries, Bytes);
-                Forget();
-                _next = 1;
-            }
+        (ulong last, uint number) = _last[place];
+        if (number != 0 && last == tag)
+            return number;
+        if (!_numbers.TryGetValue((kind, tag), out number))
             _numbers[(kind, tag)] = number = _next++;
-        }
-        _last[kind] = (tag, number);
+        _last[place] = (tag, number);
         return number;
     }
 
     /// <param name="addend">Host address minus linear address.</param>
     public void Fill(uint number, bool write, ulong page, ulong addend)
     {
-        ulong* entry = EntryOf(number, write, page);
+        ulong* entry = EntryOf(write, page | number);
         entry[0] = page | number;
         entry[1] = addend;
     }
@@ -73,8 +81,8 @@ public sealed unsafe class SpaceTlb(ulong* entries)
         {
             if (!_numbers.TryGetValue((kind, tag), out uint number))
                 continue;
-            Drop(EntryOf(number, write: false, page), page | number);
-            Drop(EntryOf(number, write: true, page), page | number);
+            Drop(write: false, page | number);
+            Drop(write: true, page | number);
         }
     }
 
@@ -85,11 +93,12 @@ public sealed unsafe class SpaceTlb(ulong* entries)
         Array.Clear(_last);
     }
 
-    private ulong* EntryOf(uint number, bool write, ulong page) =>
-        (write ? Writes : Reads) + ((uint)(page >> 12) + OffsetOf(number) & IndexMask) * Words;
+    private ulong* EntryOf(bool write, ulong key) =>
+        entries + (write ? Entries * Words : 0) + (BitOperations.RotateRight((uint)key, 12) * Spread >> (32 - IndexBits)) * Words;
 
-    private static void Drop(ulong* entry, ulong key)
+    private void Drop(bool write, ulong key)
     {
+        ulong* entry = EntryOf(write, key);
         if (*entry == key)
             *entry = 0;
     }

@@ -60,7 +60,7 @@ public sealed unsafe class VcpuMmu : IDisposable
         {
             // A fault leaves no translation behind, in any level.
             _soft.FlushPage(linear);
-            Spaces?.FlushPage(linear, Tag);
+            Spaces?.FlushPage(linear, SpaceTag(linear, Pcid));
             gpa = 0;
             TraceWalk(linear, null);
             return false;
@@ -92,11 +92,7 @@ public sealed unsafe class VcpuMmu : IDisposable
         }
         _soft.Fill(_context, write, page, (ulong)hostPage - page);
         if (Spaces != null && _context != SoftTlb.Bypass)
-        {
-            _lowGlobals |= page >> 63 == 0 && !_lowGlobals && HasGlobalPages && IsGlobal(linear);
-            EnterSpace();
-            Spaces.Fill((uint)_frame->Space, write, page, (ulong)hostPage - page);
-        }
+            FillSpace(linear, write, (ulong)hostPage - page);
         _beyond |= page >> 32 != 0 ? 1u << _context : 0;
     }
 
@@ -104,16 +100,29 @@ public sealed unsafe class VcpuMmu : IDisposable
     public SpaceTlb? Spaces { get; set; }
 
     /// <summary>There were global pages in the lower half of the address space.</summary>
-    private bool _lowGlobals;
+    private bool _globalsBelow;
+
+    private void FillSpace(ulong linear, bool write, ulong addend)
+    {
+        EnterSpace();
+        bool above = linear >> 63 != 0, global = HasGlobalPages && (above || !_globalsBelow) && IsGlobal(linear);
+        if (above && HasGlobalPages && !global)
+            return;
+        _globalsBelow |= global && !above;
+        Spaces!.Fill((uint)(above ? _frame->SpaceAbove : _frame->Space), write, linear & ~0xFFFul, addend);
+    }
+
+    /// <summary>The tag under which an address is kept for all spaces or one.</summary>
+    private ulong SpaceTag(ulong linear, uint pcid) => linear >> 63 != 0 && HasGlobalPages ? SpaceTlb.GlobalTag : _tagged.TagOf(pcid);
 
     /// <summary>The frame names the current space.</summary>
     public void EnterSpace()
     {
         if (_frame->Space != 0 || Spaces == null)
             return;
-        uint number = Spaces.NumberOf(_context * 2 + (_state->Is64 != 0 ? 0 : 1), Tag);
-        _frame->Space = number;
-        _frame->SpaceOffset = SpaceTlb.OffsetOf(number);
+        int kind = _context * 2 + (_state->Is64 != 0 ? 0 : 1);
+        _soft.MayFill(_context);
+        (_frame->Space, _frame->SpaceAbove) = Spaces.NumbersOf(kind, Tag, HasGlobalPages ? SpaceTlb.GlobalTag : Tag);
     }
 
     /// <summary>Every space's entries are gone.</summary>
@@ -141,6 +150,7 @@ public sealed unsafe class VcpuMmu : IDisposable
     private void FlushSoft()
     {
         _soft.Flush();
+        _frame->Space = 0;
         _beyond = 0;
     }
 
@@ -219,7 +229,6 @@ public sealed unsafe class VcpuMmu : IDisposable
     {
         FlushSoft();
         CloseWindow();
-        _frame->Space = 0;
         _state->CodeEpoch++;
     }
 
@@ -263,11 +272,11 @@ public sealed unsafe class VcpuMmu : IDisposable
             FlushSoft();
         else
             _soft.FlushPage(linear);
-        // A global page may have been filled under any tag.
-        if (large || (global && HasGlobalPages && (linear >> 63 != 0 || _lowGlobals)))
+        // A global page below may have been filled under any tag.
+        if (large || (global && _globalsBelow && linear >> 63 == 0))
             ForgetSpaces();
         else
-            Spaces?.FlushPage(linear, _tagged.TagOf(pcid));
+            Spaces?.FlushPage(linear, SpaceTag(linear, pcid));
         CloseWindow();
         _state->CodeEpoch++;
         if (large)

@@ -28,7 +28,6 @@ public sealed unsafe class Addresses
         VectorsLoaded = At(&f->VectorsLoaded);
         CodeKey = At(&f->CodeKey);
         Space = At(&f->Space);
-        SpaceOffset = At(&f->SpaceOffset);
         Backing = At(&f->Backing);
         Marks = At(&f->Marks);
         ExitAddress = At(&f->ExitAddress);
@@ -70,7 +69,6 @@ public sealed unsafe class Addresses
     public HostAddress VectorsLoaded { get; }
     public HostAddress CodeKey { get; }
     public HostAddress Space { get; }
-    public HostAddress SpaceOffset { get; }
     public HostAddress Backing { get; }
     public HostAddress Marks { get; }
     public HostAddress ExitAddress { get; }

@@ -43,13 +43,15 @@ public sealed unsafe partial class Stubs
         // The entry: does it hold this page of this space?
         LoadMissedPage(ref asm, page);
         asm.Move(other, page);
-        asm.OpRegister(true, 0xC1, 5, other); // SHR by 12
-        asm.Byte(12);
-        asm.AluMemory(Alu.Add, other, _a.SpaceOffset, wide: false);
-        asm.AluImmediate(Alu.And, other, SpaceTlb.IndexMask, wide: false);
-        asm.OpRegister(false, 0xC1, 4, other); // SHL by 4
-        asm.Byte(4);
-        asm.AluMemory(Alu.Or, page, _a.Space);
+        asm.OpRegister(true, 0xC1, 5, other); // SHR: which half
+        asm.Byte(63);
+        asm.AluMemory(Alu.Or, page, new HostAddress(HostRegister.None, other, 3, _a.Space.Disp));
+        asm.RotateRight32(other, page, 12);
+        asm.OpRegister(false, 0x69, other, other); // IMUL
+        asm.Int32(unchecked((int)SpaceTlb.Spread));
+        asm.OpRegister(false, 0xC1, 5, other); // SHR, and times sixteen
+        asm.Byte(32 - SpaceTlb.IndexBits - 4);
+        asm.AluImmediate(Alu.And, other, -16, wide: false);
         asm.AluMemory(Alu.Cmp, page, HostAddress.At(other, table));
         nint unknown = asm.Jump(Condition.NotEqual);
         asm.Load(other, HostAddress.At(other, table + 8));

@@ -45,11 +45,9 @@ public unsafe struct TranslationFrame
     /// <summary>A value that waits while r14 probes: the target of a call, or what a push has read.</summary>
     public ulong Held;
 
-    /// <summary>The current space's number in the <see cref="Mmu.SpaceTlb"/>; 0: not worked out since something changed.</summary>
+    /// <summary>The current space's number in the <see cref="Mmu.SpaceTlb"/>; 0: not worked out since something changed. Then the upper half's number.</summary>
     public ulong Space;
-
-    /// <summary><see cref="Mmu.SpaceTlb.OffsetOf"/> it.</summary>
-    public uint SpaceOffset;
+    public ulong SpaceAbove;
 
     /// <summary>Host addresses of guest memory and of its pages' marks.</summary>
     public byte* Backing;
