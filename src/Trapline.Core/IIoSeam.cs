@@ -27,11 +27,16 @@ public interface IIoSeam
     /// <summary>MOV to CR8, 0 to 15.</summary>
     void WriteCr8(int vcpu, byte value);
 
-    /// <summary>VMCALL or VMMCALL when the machine offers a hypercall interface; false means #UD.</summary>
-    bool Hypercall(int vcpu, Span<ulong> registers);
+    /// <summary>VMCALL or VMMCALL in ring 0; the result replaces RAX.</summary>
+    /// <param name="registers">The sixteen general registers.</param>
+    /// <param name="is64">64-bit code; other callers' registers have their upper halves cleared, and only half of a result is theirs.</param>
+    void Hypercall(int vcpu, Span<ulong> registers, bool is64);
 
     /// <summary>The virtual time-stamp counter, before the guest's own adjustment.</summary>
     ulong TimeStampCounter { get; }
+
+    /// <summary>The vCPU's own counter is now <see cref="TimeStampCounter"/> plus this, modulo 2^64; zero until said otherwise.</summary>
+    void TimeStampOffsetChanged(int vcpu, ulong offset);
 }
 
 /// <summary>What an engine asks of the interrupt controllers in front of one vCPU.</summary>

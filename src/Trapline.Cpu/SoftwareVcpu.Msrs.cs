@@ -71,6 +71,7 @@ public sealed unsafe partial class SoftwareVcpu
                 ulong change = value - TimeStampCounter;
                 s->TscOffset += change;
                 s->TscAdjust += change;
+                _io.TimeStampOffsetChanged(Index, s->TscOffset);
                 return true;
             }
             case Msr.TscAdjust:
@@ -78,6 +79,7 @@ public sealed unsafe partial class SoftwareVcpu
                     return false;
                 s->TscOffset += value - s->TscAdjust;
                 s->TscAdjust = value;
+                _io.TimeStampOffsetChanged(Index, s->TscOffset);
                 return true;
             case Msr.TscDeadline:
                 return _io.WriteMsr(Index, index, value == 0 ? 0 : value - s->TscOffset);

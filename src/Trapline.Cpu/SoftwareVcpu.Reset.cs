@@ -33,6 +33,7 @@ public sealed unsafe partial class SoftwareVcpu
         s->SysenterCs = s->SysenterEsp = s->SysenterEip = 0;
         s->Star = s->Lstar = s->Cstar = s->Fmask = s->KernelGsBase = 0;
         s->TscAux = s->TscAdjust = s->TscOffset = 0;
+        _io.TimeStampOffsetChanged(Index, 0);
         s->Pat = PatAtReset;
         s->DebugCtl = s->Xss = s->SpecCtrl = 0;
         s->MiscEnable = MiscEnableAtReset;

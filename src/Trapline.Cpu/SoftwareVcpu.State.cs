@@ -98,6 +98,7 @@ public sealed unsafe partial class SoftwareVcpu
         s->NmiBlocked = (byte)(state.NmiBlocked ? 1 : 0);
         s->PendingDebug = state.PendingDebug;
         s->TscOffset = state.TimeStampCounter - _io.TimeStampCounter;
+        _io.TimeStampOffsetChanged(Index, s->TscOffset);
         // CR8 shows half of the task priority register, whose other half a write would clear.
         if (_io.ReadCr8(Index) != (byte)state.Cr8)
             _io.WriteCr8(Index, (byte)state.Cr8);

@@ -30,6 +30,9 @@ internal static unsafe class GuestCpuid
             // Where the host's XSAVE area has PKRU somewhere else, the state would not fit the other engines.
             if (leaf == 7 && subleaf == 0 && !pkruFits)
                 answer = answer with { Ecx = answer.Ecx & ~(1u << 3) };
+            // KVM's interface would be the kernel's, which knows neither the machine's clock nor its local APICs. No I/O delays need neither.
+            if (leaf == 0x4000_0001)
+                answer = answer with { Eax = answer.Eax & 1 << 1 };
             return answer;
         }
     }
@@ -53,6 +56,7 @@ internal static unsafe class GuestCpuid
         if (model.Has(Feature.Hypervisor))
         {
             Add(0x4000_0000, 0, 0);
+            Add(0x4000_0001, 0, 0);
             Add(0x4000_0010, 0, 0);
         }
         uint extendedLast = model.Cpuid(0x8000_0000, 0, inputs).Eax;

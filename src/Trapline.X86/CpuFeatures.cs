@@ -48,11 +48,19 @@ public static class CpuFeatures
         new(Feature.MisalignSse, "misalignsse", 0x8000_0001, 0, C, 7), new(Feature.PrefetchW, "3dnowprefetch", 0x8000_0001, 0, C, 8),
         new(Feature.Syscall32, "syscall32", 0, 0, D, 0), // SYSCALL outside 64-bit code, as AMD processors have it
         new(Feature.InvariantTsc, "nonstop_tsc", 0x8000_0007, 0, D, 8),
+        // Linux, Documentation/virt/kvm/x86/cpuid.rst. The clock's two bits are its two pairs of MSRs.
+        new(Feature.Kvm, "kvm", 0, 0, A, 0),
+        new(Feature.KvmClock, "kvmclock", 0x4000_0001, 0, A, 0), new(Feature.KvmClock, "kvmclock", 0x4000_0001, 0, A, 3),
+        new(Feature.KvmNoIoDelay, "kvm-nopiodelay", 0x4000_0001, 0, A, 1), new(Feature.KvmStealTime, "kvm-steal-time", 0x4000_0001, 0, A, 5),
+        new(Feature.KvmPvEoi, "kvm-pv-eoi", 0x4000_0001, 0, A, 6), new(Feature.KvmPvUnhalt, "kvm-pv-unhalt", 0x4000_0001, 0, A, 7),
+        new(Feature.KvmPvTlbFlush, "kvm-pv-tlb-flush", 0x4000_0001, 0, A, 9), new(Feature.KvmPvIpi, "kvm-pv-ipi", 0x4000_0001, 0, A, 11),
+        new(Feature.KvmPollControl, "kvm-poll-control", 0x4000_0001, 0, A, 12), new(Feature.KvmPvSchedYield, "kvm-pv-sched-yield", 0x4000_0001, 0, A, 13),
+        new(Feature.KvmClockStable, "kvmclock-stable-bit", 0x4000_0001, 0, A, 24),
     ];
 
     /// <summary>The leaves that hold feature bits, in the order of a model's masks.</summary>
     internal static readonly (uint Leaf, uint Subleaf)[] Leaves =
-        [(1, 0), (6, 0), (7, 0), (0xD, 1), (0x8000_0001, 0), (0x8000_0007, 0)];
+        [(1, 0), (6, 0), (7, 0), (0xD, 1), (0x4000_0001, 0), (0x8000_0001, 0), (0x8000_0007, 0)];
 
     /// <summary>Other names people use.</summary>
     private static readonly Dictionary<string, Feature> Aliases = new()
@@ -78,6 +86,11 @@ public static class CpuFeatures
         (Feature.TscDeadline, Feature.Tsc), (Feature.TscAdjust, Feature.Tsc), (Feature.Rdtscp, Feature.Tsc), (Feature.InvariantTsc, Feature.Tsc),
         (Feature.Arat, Feature.Apic), (Feature.ArchCapabilities, Feature.Msr), (Feature.SpecCtrl, Feature.Msr), (Feature.Mca, Feature.Mce),
         (Feature.ClflushOpt, Feature.Clflush), (Feature.Clwb, Feature.Clflush),
+        (Feature.Kvm, Feature.Hypervisor), (Feature.Kvm, Feature.Msr), (Feature.KvmClock, Feature.Kvm), (Feature.KvmClock, Feature.Tsc),
+        (Feature.KvmClockStable, Feature.KvmClock), (Feature.KvmNoIoDelay, Feature.Kvm), (Feature.KvmStealTime, Feature.Kvm),
+        (Feature.KvmPvEoi, Feature.Kvm), (Feature.KvmPvEoi, Feature.Apic), (Feature.KvmPvUnhalt, Feature.Kvm), (Feature.KvmPvUnhalt, Feature.Apic),
+        (Feature.KvmPvTlbFlush, Feature.KvmStealTime), (Feature.KvmPvIpi, Feature.Kvm), (Feature.KvmPvIpi, Feature.Apic),
+        (Feature.KvmPollControl, Feature.Kvm), (Feature.KvmPvSchedYield, Feature.Kvm),
     ];
 
     internal static bool TryFind(string name, out Feature feature)

@@ -26,6 +26,7 @@ public sealed partial class CpuModel
         | 1ul << 62; // ITS_NO
 
     private const uint HypervisorFirst = 0x4000_0000;
+    private const uint HypervisorFeatures = 0x4000_0001;
     private const uint HypervisorLast = 0x4000_0010;
     private const uint ExtendedFirst = 0x8000_0000;
     private const uint ExtendedLast = 0x8000_0008;
@@ -57,7 +58,9 @@ public sealed partial class CpuModel
             0xD when Has(Feature.Xsave) => SaveArea(subleaf, inputs),
             0x15 when IsIntel => new CpuidResult(1, 1, (uint)TscFrequency, 0), // crystal = TSC: the APIC timer counts crystal ticks, too
             0x16 when IsIntel => new CpuidResult((uint)(TscFrequency / 1_000_000), (uint)(TscFrequency / 1_000_000), 100, 0),
+            HypervisorFirst when Has(Feature.Kvm) => new CpuidResult(HypervisorLast, Word("KVMK"), Word("VMKV"), Word("M\0\0\0")),
             HypervisorFirst => new CpuidResult(HypervisorLast, Word("Trap"), Word("line"), Word("VMM ")),
+            HypervisorFeatures => Masked(leaf, 0),
             HypervisorLast => new CpuidResult((uint)(TscFrequency / 1000), (uint)(TscFrequency / 1000), 0, 0),
             ExtendedFirst => IsIntel ? new CpuidResult(ExtendedLast, 0, 0, 0) : VendorLeaf(ExtendedLast),
             0x8000_0001 => ExtendedIdentification(inputs),

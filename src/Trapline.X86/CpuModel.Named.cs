@@ -8,13 +8,20 @@ public sealed partial class CpuModel
     private const uint SkylakeClient = 0x506E3;
     private const uint Naples = 0x800F12;
 
+    /// <summary>KVM's paravirtual interface as the software engines provide it; every model has it.</summary>
+    private static readonly Feature[] Paravirtual =
+    [
+        Feature.Kvm, Feature.KvmClock, Feature.KvmClockStable, Feature.KvmNoIoDelay, Feature.KvmStealTime, Feature.KvmPvEoi, Feature.KvmPvUnhalt,
+        Feature.KvmPvTlbFlush, Feature.KvmPvIpi, Feature.KvmPollControl, Feature.KvmPvSchedYield,
+    ];
+
     /// <summary>Everything that x86-64 has always had, and what every virtual machine is given.</summary>
     private static readonly Feature[] Version1 =
     [
         Feature.Fpu, Feature.Vme, Feature.De, Feature.Pse, Feature.Tsc, Feature.Msr, Feature.Pae, Feature.Mce, Feature.Cx8, Feature.Apic, Feature.Sep,
         Feature.Mtrr, Feature.Pge, Feature.Mca, Feature.Cmov, Feature.Pat, Feature.Pse36, Feature.Clflush, Feature.Mmx, Feature.Fxsr, Feature.Sse,
         Feature.Sse2, Feature.Ht, Feature.Hypervisor, Feature.X2Apic, Feature.TscDeadline, Feature.TscAdjust, Feature.Arat, Feature.InvariantTsc,
-        Feature.Syscall, Feature.Nx, Feature.Lm, Feature.ArchCapabilities, Feature.SpecCtrl,
+        Feature.Syscall, Feature.Nx, Feature.Lm, Feature.ArchCapabilities, Feature.SpecCtrl, .. Paravirtual,
     ];
 
     private static readonly Feature[] Version2 =

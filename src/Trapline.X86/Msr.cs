@@ -35,6 +35,18 @@ public static class Msr
     public const uint X2ApicFirst = 0x800;
     public const uint X2ApicLast = 0x8FF;
     public const uint Xss = 0xDA0;
+
+    // KVM's (Linux, Documentation/virt/kvm/x86/msr.rst).
+    public const uint KvmWallClockOld = 0x11;
+    public const uint KvmSystemTimeOld = 0x12;
+    public const uint KvmFirst = 0x4B564D00;
+    public const uint KvmWallClock = 0x4B564D00;
+    public const uint KvmSystemTime = 0x4B564D01;
+    public const uint KvmStealTime = 0x4B564D03;
+    public const uint KvmPvEoi = 0x4B564D04;
+    public const uint KvmPollControl = 0x4B564D05;
+    public const uint KvmLast = 0x4B564DFF;
+
     public const uint Efer = 0xC0000080;
     public const uint Star = 0xC0000081;
     public const uint Lstar = 0xC0000082;

@@ -114,7 +114,8 @@ internal sealed class StateBench : IDisposable
         public bool WriteMsr(int vcpu, uint index, ulong value) => false;
         public byte ReadCr8(int vcpu) => _cr8;
         public void WriteCr8(int vcpu, byte value) => _cr8 = value;
-        public bool Hypercall(int vcpu, Span<ulong> registers) => false;
+        public void Hypercall(int vcpu, Span<ulong> registers, bool is64) { }
+        public void TimeStampOffsetChanged(int vcpu, ulong offset) { }
         public ulong TimeStampCounter => 0x1234_5678;
         public bool Pending => false;
         public int Acknowledge() => -1;

@@ -32,11 +32,15 @@ public sealed unsafe class CpuHarness : IDisposable
     public CpuHarness(CpuHarness first)
         : this(first.Size, null, first.Memory) => _ownsMemory = false;
 
-    private CpuHarness(CodeSize size, CpuModel? model, GuestMemory memory)
+    /// <summary>With a machine of the test's own.</summary>
+    public CpuHarness(CodeSize size, GuestMemory memory, IIoSeam machine)
+        : this(size, null, memory, machine) => _ownsMemory = false;
+
+    private CpuHarness(CodeSize size, CpuModel? model, GuestMemory memory, IIoSeam? machine = null)
     {
         Size = size;
         Memory = memory;
-        Cpu = new SoftwareVcpu(0, Memory, model ?? CpuModel.Max, new OpenBus(), new NoInterrupts());
+        Cpu = new SoftwareVcpu(0, Memory, model ?? CpuModel.Max, machine ?? new OpenBus(), new NoInterrupts());
         Reset();
     }
 
@@ -143,7 +147,8 @@ public sealed unsafe class CpuHarness : IDisposable
         public bool WriteMsr(int vcpu, uint index, ulong value) => false;
         public byte ReadCr8(int vcpu) => 0;
         public void WriteCr8(int vcpu, byte value) { }
-        public bool Hypercall(int vcpu, Span<ulong> registers) => false;
+        public void Hypercall(int vcpu, Span<ulong> registers, bool is64) { }
+        public void TimeStampOffsetChanged(int vcpu, ulong offset) { }
         public ulong TimeStampCounter => 0;
     }
 

@@ -71,7 +71,8 @@ internal sealed class NotingSeam : IIoSeam, IInterruptSource
         Note($"cr8={value}");
     }
 
-    public bool Hypercall(int vcpu, Span<ulong> registers) => false;
+    public void Hypercall(int vcpu, Span<ulong> registers, bool is64) { }
+    public void TimeStampOffsetChanged(int vcpu, ulong offset) { }
 
     /// <summary>An interrupt is pending from now on, as far as the task priority lets it.</summary>
     public void Interrupt(byte vector)

@@ -45,6 +45,28 @@ public sealed class SmallGuestTests
         }
     }
 
+    /// <summary>KVM_HC_KICK_CPU of the caller itself: its next HLT, with interrupts off, does not wait. Without it, the machine would end as halted for good.</summary>
+    [Fact]
+    public async Task AKickedVcpuLeavesItsHalt()
+    {
+        DebugLine line = new();
+        using GuestMachine machine = GuestMachine.Create(SmallGuest.Specification(a =>
+        {
+            for (int round = 0; round < 3; round++)
+            {
+                a.mov(eax, 5);
+                a.xor(ebx, ebx);
+                a.xor(ecx, ecx);
+                a.vmmcall();
+                a.hlt();
+                SmallGuest.Say(a, 'k');
+            }
+            SmallGuest.Exit(a, 1);
+        }, line));
+        MachineOutcome outcome = await machine.RunAsync().WaitAsync(Limit);
+        Assert.Equal((MachineEnd.DebugExit, "kkk"), (outcome.End, line.Text));
+    }
+
     [Fact]
     public async Task ExitsAndTlbFillsAllocateNothing()
     {

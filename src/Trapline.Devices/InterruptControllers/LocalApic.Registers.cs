@@ -31,6 +31,7 @@ public sealed partial class LocalApic
         int within = (int)offset & 15;
         if (within >= 4)
             return 0;
+        CollectEoi();
         lock (_lock)
         {
             if (!TryRead((int)offset >> 4, out uint value))
@@ -44,6 +45,7 @@ public sealed partial class LocalApic
     {
         if (!Enabled || IsX2Apic || offset >= 0x1000 || (offset & 15) != 0 || size < 4)
             return;
+        CollectEoi();
         int register = (int)offset >> 4;
         int broadcast = -1;
         ulong send = 0;
@@ -77,6 +79,7 @@ public sealed partial class LocalApic
     public bool ReadMsr(uint index, out ulong value)
     {
         value = 0;
+        CollectEoi();
         switch (index)
         {
             case MsrApicBase:
@@ -110,6 +113,7 @@ public sealed partial class LocalApic
     /// <summary>WRMSR of 0x1B, 0x6E0 or 0x800 to 0x8FF; false means #GP (also for any other register).</summary>
     public bool WriteMsr(uint index, ulong value)
     {
+        CollectEoi();
         switch (index)
         {
             case MsrApicBase:

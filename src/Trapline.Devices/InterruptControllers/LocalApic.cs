@@ -4,7 +4,7 @@ namespace Trapline.Devices.InterruptControllers;
 
 /// <summary>The local APIC of one vCPU, in xAPIC and x2APIC mode (SDM vol. 3A, chapter 11).</summary>
 /// <remarks>
-/// One file each for acceptance and priorities (here), registers, messages and pins, and the timer.
+/// One file each for acceptance and priorities (here), registers, messages and pins, the timer, and KVM's EOI by memory.
 /// Lock order: this lock is the last of the interrupt room. While it is held only <see cref="IVcpuSignals"/> and
 /// <see cref="IClockTimer"/> and the two TSC delegates are called, none of which may call back. The <see cref="ApicBus"/> is called with the lock released.
 /// </remarks>
@@ -103,6 +103,7 @@ public sealed partial class LocalApic : IInterruptSource, IMmioDevice, ISavedDev
             Volatile.Write(ref _baseMsr, 0xFEE0_0000 | BaseEnable | (_isBootProcessor ? BaseBootProcessor : 0));
             _xApicId = (byte)_id;
             _tpr = 0;
+            _eoiMsr = 0;
             ResetRegisters();
             _extIntLatched = false;
             Update();
@@ -119,6 +120,7 @@ public sealed partial class LocalApic : IInterruptSource, IMmioDevice, ISavedDev
     private void InitResetLocked()
     {
         _tpr = 0;
+        _eoiMsr = 0;
         ResetRegisters();
         _extIntLatched = false;
         Update();
@@ -134,6 +136,7 @@ public sealed partial class LocalApic : IInterruptSource, IMmioDevice, ISavedDev
         _svr = 0xFF;
         _esr = _errors = 0;
         _icr = 0;
+        _eoiOffered = false;
         Array.Fill(_lvt, LvtMasked);
         ResetTimer();
     }
@@ -141,23 +144,30 @@ public sealed partial class LocalApic : IInterruptSource, IMmioDevice, ISavedDev
     /// <inheritdoc/>
     public int Acknowledge()
     {
+        CollectEoi();
+        int vector;
+        bool fromPic;
         lock (_lock)
         {
-            if (!ExtIntPending)
+            fromPic = ExtIntPending;
+            vector = fromPic ? -1 : Deliverable();
+            if (fromPic)
             {
-                int vector = Deliverable();
-                if (vector >= 0)
-                {
-                    _irr.Remove((byte)vector);
-                    _isr.Add((byte)vector);
-                }
-                Update();
-                return vector;
+                _extIntLatched = false;
             }
-            _extIntLatched = false;
+            else if (vector >= 0)
+            {
+                _irr.Remove((byte)vector);
+                _isr.Add((byte)vector);
+                _eoiOffered = MayOfferEoi((byte)vector);
+            }
             Update();
         }
-        return _bus.AcknowledgePic();
+        if (fromPic)
+            return _bus.AcknowledgePic();
+        if (_eoiOffered)
+            OfferEoi();
+        return vector;
     }
 
     /// <summary>The processor priority register: the higher class of the task's and of what is in service.</summary>
@@ -190,7 +200,8 @@ public sealed partial class LocalApic : IInterruptSource, IMmioDevice, ISavedDev
     /// <summary>Recomputes <see cref="Pending"/> and tells the vCPU if there is something to take.</summary>
     private void Update()
     {
-        bool pending = ExtIntPending || Deliverable() >= 0;
+        // Where the guest may have ended its interrupt without a word, whoever acknowledges finds out.
+        bool pending = ExtIntPending || Deliverable() >= 0 || (_eoiOffered && Enabled && _irr.Highest >= 0);
         _pending = pending;
         if (pending)
             _signals.InterruptPending();
@@ -214,6 +225,7 @@ public sealed partial class LocalApic : IInterruptSource, IMmioDevice, ISavedDev
 
     public LocalApicState Save()
     {
+        CollectEoi();
         lock (_lock)
         {
             return new LocalApicState(_baseMsr, _xApicId, _ldr, _dfr, _svr, _tpr, _isr.Save(), _tmr.Save(), _irr.Save(), _esr, _errors,
@@ -226,6 +238,7 @@ public sealed partial class LocalApic : IInterruptSource, IMmioDevice, ISavedDev
     {
         lock (_lock)
         {
+            _eoiOffered = false;
             Volatile.Write(ref _baseMsr, s.BaseMsr);
             (_xApicId, _ldr, _dfr, _svr, _tpr) =
                 (s.XApicId, s.LogicalDestination, s.DestinationFormat, s.SpuriousVector, s.TaskPriority);

@@ -37,6 +37,18 @@ internal sealed class VectorSet
         }
     }
 
+    /// <summary>It has exactly one member.</summary>
+    public bool IsSingle
+    {
+        get
+        {
+            int members = 0;
+            foreach (uint word in _words)
+                members += BitOperations.PopCount(word);
+            return members == 1;
+        }
+    }
+
     public void Clear() => Array.Clear(_words);
 
     public uint[] Save() => (uint[])_words.Clone();

@@ -29,6 +29,7 @@ internal sealed class PcBoard : IDisposable
     private const int MaximumSerialPorts = ConsoleSpecification.MaximumSerialPorts;
 
     private readonly AcpiPm _power;
+    private readonly ParavirtualVcpu[] _paravirtual;
     private SharedLine[] _pciLines = [];
     private readonly List<IDisposable> _timed = [];
     private readonly BoardParts _parts = new();
@@ -99,7 +100,9 @@ internal sealed class PcBoard : IDisposable
             FirmwareData.Describe(cmos, configuration, Layout, vcpus);
 
             MachineMsrs[] msrs = [.. Enumerable.Range(0, vcpus).Select(_ => new MachineMsrs(model.PhysicalAddressBits, model.Has(Feature.Monitor)))];
-            Seam = new IoSeam(_ports, _mmio, _interrupts.LocalApics, msrs, new Hypercalls(_interrupts.Bus, vcpus), Clock, Trace, specification.Diagnostics.TimeExits);
+            _paravirtual = [.. _interrupts.LocalApics.Select(apic => Timed(new ParavirtualVcpu(model, Memory, Clock, apic)))];
+            Hypercalls hypercalls = new(model, _interrupts.Bus, _paravirtual, Memory, Clock);
+            Seam = new IoSeam(_ports, _mmio, _interrupts.LocalApics, msrs, _paravirtual, hypercalls, Clock, Trace, specification.Diagnostics.TimeExits);
             Vcpus = AddProcessors(engines);
             KeepInterrupts();
             KeepProcessors(msrs);
@@ -329,7 +332,7 @@ internal sealed class PcBoard : IDisposable
         for (int i = 0; i < _specification.Cpu.Count; i++)
         {
             LocalApic apic = _interrupts.LocalApics[i];
-            IInterruptSource source = Trace.Wants(TraceKinds.Interrupts) ? new TracedInterrupts(i, apic, Trace) : apic;
+            IInterruptSource source = _paravirtual[i].Watch(Trace.Wants(TraceKinds.Interrupts) ? new TracedInterrupts(i, apic, Trace) : apic);
             EngineParts parts = new(i, _specification.Cpu.Count, Memory, _model, Seam, source, Clock, _engineResources)
             {
                 Trace = Trace.WantsEngines ? Trace : null,
@@ -338,10 +341,11 @@ internal sealed class PcBoard : IDisposable
                 CodeCacheBytes = _specification.Cpu.CodeCacheBytes,
                 Measure = _specification.Diagnostics.TimeExits,
             };
-            VcpuThread vcpu = new(i, engines(parts), _host, Trace);
+            VcpuThread vcpu = new(i, engines(parts), _paravirtual[i], _host, Trace);
             vcpus.Add(vcpu);
             _engineParts.Add(parts);
             apic.Connect(vcpu);
+            apic.Connect(Memory);
         }
         return vcpus;
     }
@@ -382,6 +386,7 @@ internal sealed class PcBoard : IDisposable
             _parts.Add($"machine-msrs.{i}", msrs[i]);
             _parts.Add($"vcpu.{i}", new SavedVcpu(Vcpus[i]));
             _parts.Add($"local-apic.{i}", _interrupts.LocalApics[i]);
+            _parts.Add($"kvm-interface.{i}", _paravirtual[i]);
         }
     }
 

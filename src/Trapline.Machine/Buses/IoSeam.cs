@@ -15,6 +15,7 @@ internal sealed class IoSeam : IIoSeam
     private readonly MmioBus _memory;
     private readonly LocalApic[] _localApics;
     private readonly MachineMsrs[] _msrs;
+    private readonly ParavirtualVcpu[] _paravirtual;
     private readonly Hypercalls _hypercalls;
     private readonly ExitCounters _hypercallCounters;
     private readonly GuestClock _clock;
@@ -27,9 +28,11 @@ internal sealed class IoSeam : IIoSeam
     private readonly ExitCounters _apicPage;
     private readonly ExitCounters _taskPriority;
 
-    public IoSeam(PortBus ports, MmioBus memory, LocalApic[] localApics, MachineMsrs[] msrs, Hypercalls hypercalls, GuestClock clock, MachineTrace trace, bool timing)
+    public IoSeam(PortBus ports, MmioBus memory, LocalApic[] localApics, MachineMsrs[] msrs, ParavirtualVcpu[] paravirtual, Hypercalls hypercalls, GuestClock clock,
+        MachineTrace trace, bool timing)
     {
-        (_ports, _memory, _localApics, _msrs, _hypercalls, _clock, _trace, _timing) = (ports, memory, localApics, msrs, hypercalls, clock, trace, timing);
+        (_ports, _memory, _localApics, _msrs, _paravirtual) = (ports, memory, localApics, msrs, paravirtual);
+        (_hypercalls, _clock, _trace, _timing) = (hypercalls, clock, trace, timing);
         _hypercallCounters = new ExitCounters(localApics.Length, 1);
         _tracing = trace.Wants(TraceKinds.Exits | TraceKinds.Unclaimed);
         _msrCounters = new ExitCounters(localApics.Length, (OtherMsrs + 1) * 2);
@@ -101,7 +104,9 @@ internal sealed class IoSeam : IIoSeam
         long start = Start();
         int cell = MsrCell(index);
         _msrCounters.Count(vcpu, cell);
-        bool known = IsLocalApic(index) ? _localApics[vcpu].ReadMsr(index, out value) : _msrs[vcpu].TryRead(index, out value);
+        bool known = IsLocalApic(index) ? _localApics[vcpu].ReadMsr(index, out value)
+            : ParavirtualVcpu.Owns(index) ? _paravirtual[vcpu].TryRead(index, out value)
+            : _msrs[vcpu].TryRead(index, out value);
         Finish(start, vcpu, _msrCounters, cell);
         if (_tracing)
             _trace.Access(vcpu, ExitKind.MsrRead, index, 8, value, known);
@@ -113,7 +118,9 @@ internal sealed class IoSeam : IIoSeam
         long start = Start();
         int cell = MsrCell(index) + 1;
         _msrCounters.Count(vcpu, cell);
-        bool known = IsLocalApic(index) ? _localApics[vcpu].WriteMsr(index, value) : _msrs[vcpu].TryWrite(index, value);
+        bool known = IsLocalApic(index) ? _localApics[vcpu].WriteMsr(index, value)
+            : ParavirtualVcpu.Owns(index) ? _paravirtual[vcpu].TryWrite(index, value)
+            : _msrs[vcpu].TryWrite(index, value);
         Finish(start, vcpu, _msrCounters, cell);
         if (_tracing)
             _trace.Access(vcpu, ExitKind.MsrWrite, index, 8, value, known);
@@ -132,13 +139,15 @@ internal sealed class IoSeam : IIoSeam
         _localApics[vcpu].WriteCr8(value);
     }
 
-    public bool Hypercall(int vcpu, Span<ulong> registers)
+    public void Hypercall(int vcpu, Span<ulong> registers, bool is64)
     {
         long start = Start();
-        _hypercalls.Call(registers);
+        _hypercallCounters.Count(vcpu, 0);
+        _hypercalls.Call(vcpu, registers, is64);
         Finish(start, vcpu, _hypercallCounters, 0);
-        return true;
     }
+
+    public void TimeStampOffsetChanged(int vcpu, ulong offset) => _paravirtual[vcpu].TimeStampOffsetChanged(offset);
 
     public IReadOnlyList<ExitStatistics> Report()
     {

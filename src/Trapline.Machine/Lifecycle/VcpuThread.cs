@@ -30,6 +30,7 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     private const long UnwakeableAfter = 2_000_000_000;
 
     private readonly Lock _gate = new();
+    private readonly ParavirtualVcpu _paravirtual;
     private readonly IVcpuHost _host;
     private readonly MachineTrace _trace;
     private readonly Thread _thread;
@@ -49,9 +50,10 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     private EngineCounters _retired;
     private long _haltedNanoseconds, _haltedSince, _halts;
 
-    public VcpuThread(int index, IVcpuEngine engine, IVcpuHost host, MachineTrace trace)
+    public VcpuThread(int index, IVcpuEngine engine, ParavirtualVcpu paravirtual, IVcpuHost host, MachineTrace trace)
     {
-        (Index, _engine, _host, _trace) = (index, engine, host, trace);
+        (Index, _engine, _paravirtual, _host, _trace) = (index, engine, paravirtual, host, trace);
+        paravirtual.Kicked = WakeFromHalt;
         // Engines recurse little, but a guest's work must never meet a small stack.
         _thread = new Thread(Live, 4 << 20) { IsBackground = true, Name = $"vcpu{index}" };
     }
@@ -150,6 +152,7 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     public void Init()
     {
         _trace.Interrupt(Index, "INIT", 0);
+        _paravirtual.Reset();
         lock (_gate)
             _engine.Init();
         WakeFromHalt();
@@ -246,6 +249,7 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     {
         _halts++;
         Volatile.Write(ref _haltedSince, HostTime.Nanoseconds);
+        _paravirtual.FallAsleep();
         _asleep = true;
         Interlocked.MemoryBarrier();
         // An interrupt that is held off ends this sleep but not the guest's: what counts is that it ran an instruction.
@@ -256,7 +260,7 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
             _restSince = HostTime.Nanoseconds;
             _restJudged = _unwakeable = false;
         }
-        while (!_engine.HasWork && !_pause && !_end)
+        while (!_engine.HasWork && !_paravirtual.IsUnhalted && !_pause && !_end)
         {
             if (_restJudged)
                 _wake.Wait();
@@ -264,6 +268,7 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
                 JudgeRest();
         }
         _asleep = false;
+        _paravirtual.WakeUp(_engine);
         Volatile.Write(ref _haltedNanoseconds, _haltedNanoseconds + HostTime.Nanoseconds - _haltedSince);
         Volatile.Write(ref _haltedSince, 0);
     }

@@ -28,6 +28,7 @@ namespace Trapline.Machine;
 [JsonSerializable(typeof(IoApicState))]
 [JsonSerializable(typeof(LocalApicState))]
 [JsonSerializable(typeof(MachineMsrsState))]
+[JsonSerializable(typeof(ParavirtualState))]
 [JsonSerializable(typeof(PciFunctionState))]
 [JsonSerializable(typeof(PciMechanism1State))]
 [JsonSerializable(typeof(PicPairState))]

@@ -180,7 +180,8 @@ internal sealed unsafe class TranslatedGuest : IDisposable
         public bool WriteMsr(int vcpu, uint index, ulong value) => false;
         public byte ReadCr8(int vcpu) => 0;
         public void WriteCr8(int vcpu, byte value) { }
-        public bool Hypercall(int vcpu, Span<ulong> registers) => false;
+        public void Hypercall(int vcpu, Span<ulong> registers, bool is64) { }
+        public void TimeStampOffsetChanged(int vcpu, ulong offset) { }
         /// <summary>Two more at each look; begins so that both halves of the result are in use.</summary>
         public ulong TimeStampCounter => _time += 2;
 
