@@ -76,7 +76,7 @@ public sealed class LauncherTests
     [GuestFact]
     public async Task ACommandThatPowersOffEndsWell() => Assert.Equal(0, (await RunAsync(["run", "--", "poweroff", "-f"], "")).Status);
 
-    private static async Task<(int Status, string Output, string Errors)> RunAsync(
+    internal static async Task<(int Status, string Output, string Errors)> RunAsync(
         string[] arguments, string input, (string Name, string Value)? variable = null)
     {
         string program = Path.Combine(AppContext.BaseDirectory, "Trapline.Cli.dll");

@@ -85,6 +85,24 @@ public sealed class ParavirtualTests : IDisposable
     public void ScalesKeepAllBits(ulong hertz, uint multiplier, int shift) => Assert.Equal((multiplier, (sbyte)shift), PvClock.ScaleOf(hertz));
 
     [Fact]
+    public void TheSystemTimeStandsWithTheMachine()
+    {
+        using ParavirtualVcpu vcpu = Vcpu();
+        vcpu.TryWrite(Msr.KvmSystemTime, Page | Enable);
+        for (int round = 0; round < 3; round++)
+        {
+            _clock.Run();
+            Thread.Sleep(2);
+            _clock.Stand();
+            ulong at = SystemTime(Page, _clock.TimeStampCounter);
+            Assert.Equal((ulong)_clock.Nanoseconds, at);
+            Thread.Sleep(2);
+            Assert.Equal(at, SystemTime(Page, _clock.TimeStampCounter));
+        }
+        Assert.Equal(2u, Word(Page)); // written once
+    }
+
+    [Fact]
     public void TheStableBitIsAFeature()
     {
         using ParavirtualVcpu vcpu = Vcpu("max,-kvmclock-stable-bit");
