@@ -56,7 +56,8 @@ internal sealed class EngineLoop : IIoSeam, IInterruptSource, IDisposable
     public bool WriteMsr(int vcpu, uint index, ulong value) => false;
     public byte ReadCr8(int vcpu) => 0;
     public void WriteCr8(int vcpu, byte value) { }
-    public bool Hypercall(int vcpu, Span<ulong> registers) => false;
+    public void Hypercall(int vcpu, Span<ulong> registers, bool is64) { }
+    public void TimeStampOffsetChanged(int vcpu, ulong offset) { }
 
     public bool ReadMsr(int vcpu, uint index, out ulong value)
     {

@@ -343,6 +343,7 @@ public sealed class KvmGuestTests
         public bool WriteMsr(int vcpu, uint index, ulong value) => false;
         public byte ReadCr8(int vcpu) => _priority;
         public void WriteCr8(int vcpu, byte value) => _priority = value;
-        public bool Hypercall(int vcpu, Span<ulong> registers) => false;
+        public void Hypercall(int vcpu, Span<ulong> registers, bool is64) { }
+        public void TimeStampOffsetChanged(int vcpu, ulong offset) { }
     }
 }

@@ -151,7 +151,7 @@ public sealed class ParavirtualTests : IDisposable
         Assert.False(vcpu.TryRead(Msr.KvmFirst + 2, out _));
         Assert.False(vcpu.TryRead(Msr.KvmLast, out _));
         Assert.True(vcpu.TryWrite(Msr.KvmStealTime, Hole | Enable)); // accepted, and never written
-        vcpu.FallAsleep();
+        vcpu.FallAsleep(new Woken());
         Assert.False(Wake(vcpu).Flushed);
     }
 
@@ -184,7 +184,7 @@ public sealed class ParavirtualTests : IDisposable
         Assert.True(vcpu.TryWrite(Msr.KvmStealTime, Page | Enable));
         Assert.Equal(2u, Word(Page + 8));
         Assert.InRange(Long(Page), 1ul << 32, (1ul << 32) + 1_000_000_000);
-        vcpu.FallAsleep();
+        vcpu.FallAsleep(new Woken());
         Assert.Equal(1, Read(Page + 16, 1)[0]);
         Thread.Sleep(2); // another tick
         Wake(vcpu);
@@ -199,9 +199,9 @@ public sealed class ParavirtualTests : IDisposable
         {
             using ParavirtualVcpu vcpu = Vcpu(model);
             vcpu.TryWrite(Msr.KvmStealTime, Page | Enable);
-            vcpu.FallAsleep();
+            vcpu.FallAsleep(new Woken());
             Assert.False(Wake(vcpu).Flushed);
-            vcpu.FallAsleep();
+            vcpu.FallAsleep(new Woken());
             _memory.TryWrite(new Gpa(Page + 16), [3]); // KVM_VCPU_FLUSH_TLB, left by another
             Assert.Equal(flushed, Wake(vcpu).Flushed);
         }
@@ -231,7 +231,7 @@ public sealed class ParavirtualTests : IDisposable
         vcpu.Reset();
         byte[] before = Read(Page, 128);
         vcpu.TimeStampOffsetChanged(9);
-        vcpu.FallAsleep();
+        vcpu.FallAsleep(new Woken());
         Wake(vcpu);
         Assert.Equal(before, Read(Page, 128));
     }

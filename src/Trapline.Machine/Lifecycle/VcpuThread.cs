@@ -249,7 +249,7 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     {
         _halts++;
         Volatile.Write(ref _haltedSince, HostTime.Nanoseconds);
-        _paravirtual.FallAsleep();
+        _paravirtual.FallAsleep(_engine);
         _asleep = true;
         Interlocked.MemoryBarrier();
         // An interrupt that is held off ends this sleep but not the guest's: what counts is that it ran an instruction.

@@ -114,9 +114,11 @@ internal sealed class ParavirtualVcpu(CpuModel model, GuestMemory memory, GuestC
     }
 
     /// <summary>The vCPU's thread goes to sleep.</summary>
-    public void FallAsleep()
+    public void FallAsleep(IVcpuEngine engine)
     {
-        _steal.Leave();
+        // Nobody may leave a TLB flush for an engine that could not do it.
+        if (engine is IParavirtualEngine)
+            _steal.Leave();
         _asleep = true;
     }
 
