@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Trapline.Core;
 using Trapline.Devices.InterruptControllers;
+using Trapline.Host;
 using Trapline.Memory;
 using Trapline.X86;
 
@@ -92,11 +93,11 @@ public sealed class ParavirtualTests : IDisposable
         for (int round = 0; round < 3; round++)
         {
             _clock.Run();
-            Thread.Sleep(2);
+            PassTime();
             _clock.Stand();
             ulong at = SystemTime(Page, _clock.TimeStampCounter);
             Assert.Equal((ulong)_clock.Nanoseconds, at);
-            Thread.Sleep(2);
+            PassTime();
             Assert.Equal(at, SystemTime(Page, _clock.TimeStampCounter));
         }
         Assert.Equal(2u, Word(Page)); // written once
@@ -186,7 +187,7 @@ public sealed class ParavirtualTests : IDisposable
         Assert.InRange(Long(Page), 1ul << 32, (1ul << 32) + 1_000_000_000);
         vcpu.FallAsleep(new Woken());
         Assert.Equal(1, Read(Page + 16, 1)[0]);
-        Thread.Sleep(2); // another tick
+        PassTime(); // another tick
         Wake(vcpu);
         Assert.Equal(0, Read(Page + 16, 1)[0]);
         Assert.Equal(4u, Word(Page + 8));
@@ -325,6 +326,9 @@ public sealed class ParavirtualTests : IDisposable
         Assert.Equal(-95, Call(calls, 9, Page, 1));
         Assert.Equal(-14, Call(calls, 9, Hole));
     }
+
+    /// <summary>More than a tick.</summary>
+    private static void PassTime() => new HostEvent().WaitUntil(HostTime.Nanoseconds + 2_000_000);
 
     private static (bool Flushed, bool Left) Wake(ParavirtualVcpu vcpu)
     {
