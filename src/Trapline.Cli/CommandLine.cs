@@ -33,7 +33,7 @@ internal static class CommandLine
     internal static int Run(string[] arguments, TextWriter output, TextWriter errors, Func<RunSettings, int> start)
     {
         // What follows "--" belongs to the guest: no parser of ours looks at it.
-        int end = arguments is ["run", ..] ? Array.IndexOf(arguments, "--") : -1;
+        int end = arguments is ["run" or "restore", ..] ? Array.IndexOf(arguments, "--") : -1;
         string[] own = end >= 0 ? arguments[..end] : arguments;
         IReadOnlyList<ReadOnlyMemory<byte>>? command = end >= 0 ? RawArguments.Of(arguments[(end + 1)..]) : null;
         try
@@ -69,6 +69,7 @@ internal static class CommandLine
 
         RootCommand root = new("Trapline runs virtual machines on a CPU written in C#, or on KVM where that is fast: no root, no native library") { HelpName = "trapline" };
         root.Add(run);
+        root.Add(RestoreCommand.Build(command, start));
         root.Add(CpuCommand.Build(output));
         root.Add(DisassembleCommand.Build(output));
         root.Add(DoctorCommand.Build(output));
@@ -87,7 +88,7 @@ internal static class CommandLine
         string help = result.CommandResult.Command is RootCommand ? "see trapline --help" : $"see trapline {result.CommandResult.Command.Name} --help";
         if (result.UnmatchedTokens is [string unknown, ..])
         {
-            string hint = result.CommandResult.Command.Name == "run" && !unknown.StartsWith('-') ? "put a command for the guest after '--', or " : "";
+            string hint = result.CommandResult.Command.Name is "run" or "restore" && !unknown.StartsWith('-') ? "put a command for the guest after '--', or " : "";
             string kind = unknown.StartsWith('-') ? "option" : result.CommandResult.Command is RootCommand ? "command" : "argument";
             return $"unknown {kind} '{unknown}': {hint}{help}";
         }

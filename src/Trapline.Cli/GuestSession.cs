@@ -7,7 +7,8 @@ using Trapline.Host;
 namespace Trapline.Cli;
 
 /// <summary>What happens in a machine once it is there: a kernel of the user's, one command, or a shell. Returns the exit status if all goes well.</summary>
-internal sealed class GuestSession(VirtualMachine vm, StopSignals signals)
+/// <param name="save">Where the machine is saved when its command or shell has ended; null switches it off.</param>
+internal sealed class GuestSession(VirtualMachine vm, StopSignals signals, string? save)
 {
     private const int Interrupt = 2;
 
@@ -22,9 +23,9 @@ internal sealed class GuestSession(VirtualMachine vm, StopSignals signals)
     }
 
     /// <summary>Runs one command; the guest ends with it.</summary>
-    public async Task<int> RunCommandAsync(GuestProgram program, string guest)
+    public async Task<int> RunCommandAsync(GuestProgram program, string doing)
     {
-        await BootAsync(guest).ConfigureAwait(false);
+        await BootAsync(doing).ConfigureAwait(false);
         Task<ProgramResult> running = vm.ExecuteAsync(program);
         int interrupts = 0;
         // The first Ctrl-C is the command's, as if it ran here; a second one is ours.
@@ -38,20 +39,20 @@ internal sealed class GuestSession(VirtualMachine vm, StopSignals signals)
         ProgramResult result = await running.ConfigureAwait(false);
         signals.Intercept = null;
         if (result.End != ProgramEnd.GuestGone)
-            await vm.PowerOffAsync().ConfigureAwait(false);
+            await EndAsync().ConfigureAwait(false);
         await vm.Completion.ConfigureAwait(false);
         return result.ExitCode;
     }
 
     /// <summary>Runs a login shell on the guest's console, again after each reboot; the guest ends with it.</summary>
-    public async Task<int> RunShellAsync(string guest)
+    public async Task<int> RunShellAsync(string doing)
     {
         using PosixSignalRegistration resized = PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => vm.Resize(Window()));
         ProgramResult result;
         vm.Start();
         do
         {
-            using (new BootTicker($"booting {guest} (Ctrl-A x quits)"))
+            using (new BootTicker($"{doing} (Ctrl-A x quits)"))
             {
                 if (!await vm.WaitForAgentAsync().ConfigureAwait(false))
                     break;
@@ -59,7 +60,7 @@ internal sealed class GuestSession(VirtualMachine vm, StopSignals signals)
             result = await vm.ExecuteAsync(Shell()).ConfigureAwait(false);
             if (result.End != ProgramEnd.GuestGone)
             {
-                await vm.PowerOffAsync().ConfigureAwait(false);
+                await EndAsync().ConfigureAwait(false);
                 return result.ExitCode;
             }
         }
@@ -68,10 +69,21 @@ internal sealed class GuestSession(VirtualMachine vm, StopSignals signals)
         return ExitCodes.Success;
     }
 
-    private async Task BootAsync(string guest)
+    private async Task EndAsync()
+    {
+        if (save is null)
+        {
+            await vm.PowerOffAsync().ConfigureAwait(false);
+            return;
+        }
+        await vm.SaveAsync(save).ConfigureAwait(false);
+        vm.Stop($"it was saved to {save}");
+    }
+
+    private async Task BootAsync(string doing)
     {
         vm.Start();
-        using BootTicker ticker = new("booting " + guest);
+        using BootTicker ticker = new(doing);
         await vm.WaitForAgentAsync().ConfigureAwait(false);
     }
 

@@ -33,7 +33,7 @@ internal sealed class RunSession(RunSettings settings)
         // A shell without a terminal reads its commands from standard input, as any shell does.
         bool asCommand = settings.Command != null || (settings.Kernel == null && !HostTerminal.IsForeground);
         CheckSerial(asCommand);
-        GuestImages? images = settings.Kernel == null
+        GuestImages? images = settings.Kernel == null && settings.Snapshot == null
             ? await FetchReporter.GetAsync(GuestImageStore.ForUser(), signals.Token).ConfigureAwait(false)
             : null;
         long start = Stopwatch.GetTimestamp();
@@ -46,10 +46,13 @@ internal sealed class RunSession(RunSettings settings)
             using VirtualMachine vm = CreateMachine(resources, images, asCommand);
             using CancellationTokenRegistration stopped = signals.Token.Register(() => vm.Stop("a signal asked for it"));
             using CancellationTokenRegistration quit = _quit.Token.Register(() => vm.Stop("you asked for it"));
-            GuestSession guest = new(vm, signals);
-            status = images == null ? await guest.RunKernelAsync(TerminalIsSerial(asCommand)).ConfigureAwait(false)
-                : asCommand ? await guest.RunCommandAsync(Program(), images.Description).ConfigureAwait(false)
-                : await guest.RunShellAsync(images.Description).ConfigureAwait(false);
+            GuestSession guest = new(vm, signals, settings.Save);
+            if (settings.Command != null && !vm.HasAgent)
+                throw new BadInputException($"the guest in '{settings.Snapshot}' runs no commands: only the default guest does");
+            string doing = images is null ? "restoring the guest" : "booting " + images.Description;
+            status = !vm.HasAgent ? await guest.RunKernelAsync(TerminalIsSerial(asCommand)).ConfigureAwait(false)
+                : asCommand ? await guest.RunCommandAsync(Program(), doing).ConfigureAwait(false)
+                : await guest.RunShellAsync(doing).ConfigureAwait(false);
             outcome = await vm.OutcomeAsync().ConfigureAwait(false);
             if (!TerminalIsSerial(asCommand))
                 lastLines = vm.LastConsoleLines(12);
@@ -77,6 +80,8 @@ internal sealed class RunSession(RunSettings settings)
 
     private VirtualMachine CreateMachine(RunResources resources, GuestImages? images, bool asCommand)
     {
+        if (settings.Snapshot is { } snapshot)
+            return Restore(resources, snapshot, asCommand);
         SerialTarget serial = settings.Serial ?? DefaultSerial(asCommand);
         BootSpecification? boot = settings.Kernel is { } kernel
             ? new BootSpecification
@@ -107,6 +112,23 @@ internal sealed class RunSession(RunSettings settings)
         VirtualMachine vm = CreateMachine(specification, images);
         if (vm.EngineNote is { } note)
             Console.Error.WriteLine("trapline: " + note);
+        if (TerminalIsSerial(asCommand) && InteractiveTerminal.Open() is { } terminal)
+            resources.Use(terminal);
+        return vm;
+    }
+
+    private VirtualMachine Restore(RunResources resources, string snapshot, bool asCommand)
+    {
+        EscapeFilter escape = new(_quit.Cancel, () => InteractiveTerminal.Say(EscapeFilter.Help));
+        ICharacterBackend? console = resources.OpenSerial(settings.Serial ?? DefaultSerial(asCommand), escape);
+        DiagnosticsSpecification diagnostics = resources.OpenDiagnostics(settings);
+        VirtualMachine vm = VirtualMachine.Restore(snapshot, saved => saved with
+        {
+            Cpu = saved.Cpu with { Engine = settings.Cpu.Engine.Length > 0 ? settings.Cpu.Engine : saved.Cpu.Engine },
+            End = settings.End with { NoReboot = true, PanicDevice = saved.End.PanicDevice },
+            Diagnostics = diagnostics,
+            Consoles = saved.Consoles with { Serial = [.. saved.Consoles.Serial.Select((port, i) => i == 0 && port is not null ? console ?? port : port)] },
+        });
         if (TerminalIsSerial(asCommand) && InteractiveTerminal.Open() is { } terminal)
             resources.Use(terminal);
         return vm;

@@ -25,6 +25,7 @@ internal sealed class RunOptions
     private readonly Option<string> _trace = Text("--trace", "KINDS[:FILE]", $"Trace events to a file or stderr: {string.Join(", ", TraceArgument.Names)}");
     private readonly Option<string> _dumpBlock = Text("--dump-block", "ADDRESS[,ADDRESS]", "Trace each block with one of these guest addresses beside its translation, whenever it is translated");
     private readonly Option<bool> _perfMap = Switch("--perf-map", "Write /tmp/perf-PID.map, which lets Linux perf name translated guest code");
+    private readonly Option<string> _save = Text("--save", "FILE", "When the command or shell has ended, save the machine here instead of switching it off; see trapline restore");
     private readonly Option<bool> _noReboot = Switch("--no-reboot", "End the run when the guest reboots");
 
     public RunOptions()
@@ -42,7 +43,7 @@ internal sealed class RunOptions
         Option[] options =
         [
             _kernel, _initrd, _append, _memory, _cpu, _serial, _debugConsole, _debugExit, _device,
-            _timeout, _engine, _verbose, _codeCache, _statistics, _trace, _dumpBlock, _perfMap, _noReboot,
+            _timeout, _engine, _verbose, _codeCache, _statistics, _trace, _dumpBlock, _perfMap, _noReboot, _save,
         ];
         foreach (Option option in options)
             command.Add(option);
@@ -63,6 +64,7 @@ internal sealed class RunOptions
         RunSettings settings = new()
         {
             Kernel = result.GetValue(_kernel),
+            Save = result.GetValue(_save),
             Initrd = result.GetValue(_initrd),
             Append = result.GetValue(_append),
             MemoryBytes = Quantity.ParseMemory("--memory", result.GetValue(_memory) ?? "512M"),
@@ -101,6 +103,8 @@ internal sealed class RunOptions
             throw new BadInputException("--trace of exceptions, walks or translate and --engine 'kvm' do not go together: the processor does not show them");
         if (settings.Command is [])
             throw new BadInputException("there is no command after '--': name one, such as trapline run -- uname -a");
+        if (settings.Save != null && settings.Kernel != null)
+            throw new BadInputException($"--save '{settings.Save}' and --kernel do not go together: only the default guest tells when its command or shell has ended");
         if (settings.Command != null && settings.Kernel != null)
             throw new BadInputException($"--kernel '{settings.Kernel}' and a command after '--' do not go together: only the default guest runs commands");
     }

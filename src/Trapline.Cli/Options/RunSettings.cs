@@ -5,6 +5,12 @@ namespace Trapline.Cli.Options;
 /// <summary>What `trapline run` was asked to do; values are checked, files not yet opened.</summary>
 internal sealed record RunSettings
 {
+    /// <summary>A saved machine to go on with, instead of anything that boots.</summary>
+    public string? Snapshot { get; init; }
+
+    /// <summary>Where to save the machine when its command or shell has ended; null switches it off.</summary>
+    public string? Save { get; init; }
+
     public string? Kernel { get; init; }
     public string? Initrd { get; init; }
     public string? Append { get; init; }

@@ -1,0 +1,44 @@
+using System.CommandLine;
+using Trapline.Cli.Options;
+using Trapline.Core;
+using Trapline.Machine;
+
+namespace Trapline.Cli;
+
+/// <summary>`trapline restore`: goes on with a machine that was saved to a file.</summary>
+internal static class RestoreCommand
+{
+    /// <param name="command">What followed "--", or null.</param>
+    /// <param name="start">Does what was asked.</param>
+    public static Command Build(IReadOnlyList<ReadOnlyMemory<byte>>? command, Func<RunSettings, int> start)
+    {
+        Argument<string> file = new("FILE") { Description = "What trapline run --save wrote" };
+        Option<string> serial = new("--serial") { Description = "First serial port: stdio, file:PATH, pty or none [default: stdio]", HelpName = "TARGET" };
+        Option<string> engine = new("--engine") { Description = "What runs the CPU [default: what ran it before]", HelpName = "NAME" };
+        Option<bool> statistics = new("--stats") { Description = "At the end, print instructions, exits by reason and times to stderr" };
+        engine.CompletionSources.Add([.. Engines.Names]);
+        Command restore = new("restore", "Go on with a saved guest: with a shell in it, or with -- COMMAND [ARGUMENTS], one command; the file stays as it is");
+        restore.Add(file);
+        foreach (Option option in (Option[])[serial, engine, statistics])
+            restore.Add(option);
+        restore.SetAction(result =>
+        {
+            if (command is [])
+                throw new BadInputException("there is no command after '--': name one, such as trapline restore FILE -- uname -a");
+            string? name = result.GetValue(engine);
+            if (name is not null && !Engines.Names.Contains(name))
+                throw new BadInputException($"--engine '{name}' is not known: use {string.Join(", ", Engines.Names)}");
+            return start(new RunSettings
+            {
+                Snapshot = result.GetValue(file),
+                Cpu = new CpuSpecification { Engine = name ?? "" },
+                Serial = result.GetValue(serial) is { } target ? SerialTarget.Parse("--serial", target) : null,
+                Test = new TestSpecification(),
+                End = new EndSpecification { WhenHaltedForGood = true },
+                Statistics = result.GetValue(statistics),
+                Command = command,
+            });
+        });
+        return restore;
+    }
+}
