@@ -20,7 +20,7 @@ internal sealed class BenchGuest : IDisposable
         ("kvm-clock/clock-read", "clock read, clock `kvm-clock`"),
         ("kvm-clock/clock-call", "the same by system call"),
         ("timer-setup", "timer armed and disarmed"),
-        ("interrupt", "timer interrupt with EOI and the next one programmed"),
+        ("interrupt", "a timer's interrupt: with EOI and the next one programmed"),
         ("wakeup", "late out of HLT by a timer"),
     ];
 

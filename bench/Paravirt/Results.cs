@@ -12,5 +12,6 @@ internal sealed class Results
         list.Add(value);
     }
 
-    public double? Median(string name) => _values.TryGetValue(name, out List<double>? list) ? list.Order().ElementAt(list.Count / 2) : null;
+    /// <summary>The least: what else the host does only ever adds.</summary>
+    public double? Best(string name) => _values.TryGetValue(name, out List<double>? list) ? list.Min() : null;
 }

@@ -22,94 +22,116 @@ static void fail(const char *what)
 	exit(1);
 }
 
+static int ascending(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* Of many short measurements the lower quartile: the host's other work only ever adds. */
+static double quartile(double *values, int count)
+{
+	qsort(values, count, sizeof *values, ascending);
+	return count == 0 ? 0 : values[count / 4];
+}
+
+enum { BATCHES = 200 };
+
 /* The library's way, without a system call where the kernel's page allows it. */
 static double clock_read(void)
 {
-	enum { COUNT = 200000 };
-	int64_t start = now();
-	for (int i = 0; i < COUNT; i++)
-		now();
-	return (double)(now() - start) / COUNT;
+	enum { COUNT = 500 };
+	double each[BATCHES];
+	for (int b = 0; b < BATCHES; b++) {
+		int64_t start = now();
+		for (int i = 0; i < COUNT; i++)
+			now();
+		each[b] = (double)(now() - start) / COUNT;
+	}
+	return quartile(each, BATCHES);
 }
 
 /* The kernel's way. */
 static double clock_call(void)
 {
-	enum { COUNT = 50000 };
+	enum { COUNT = 200 };
+	double each[BATCHES];
 	struct timespec t;
-	int64_t start = now();
-	for (int i = 0; i < COUNT; i++)
-		syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
-	return (double)(now() - start) / COUNT;
+	for (int b = 0; b < BATCHES; b++) {
+		int64_t start = now();
+		for (int i = 0; i < COUNT; i++)
+			syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
+		each[b] = (double)(now() - start) / COUNT;
+	}
+	return quartile(each, BATCHES);
 }
 
-/* Each call makes this timer the next one due, so the kernel programs the local APIC; then it is taken back. */
+static int new_timer(void)
+{
+	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+	if (timer < 0)
+		fail("timerfd_create");
+	return timer;
+}
+
+static void arm(int timer, long nanoseconds)
+{
+	struct itimerspec at = { .it_value = { .tv_nsec = nanoseconds } };
+	if (timerfd_settime(timer, 0, &at, NULL) != 0)
+		fail("timerfd_settime");
+}
+
+/* The timer is the next one due, so the kernel programs the local APIC; then it is taken back. */
 static double timer_setup(void)
 {
-	enum { COUNT = 20000 };
-	int timer = timerfd_create(CLOCK_MONOTONIC, 0);
-	struct itimerspec soon = { .it_value = { .tv_nsec = 500000 } }, off = { 0 };
-	if (timer < 0)
-		fail("timerfd_create");
-	int64_t start = now();
-	for (int i = 0; i < COUNT; i++)
-		if (timerfd_settime(timer, 0, &soon, NULL) != 0 || timerfd_settime(timer, 0, &off, NULL) != 0)
-			fail("timerfd_settime");
-	int64_t taken = now() - start;
-	close(timer);
-	return (double)taken / COUNT;
-}
-
-static uint64_t spin(long count)
-{
-	uint64_t x = 1;
-	for (long i = 0; i < count; i++)
-		x = x * 6364136223846793005ull + 1442695040888963407ull;
-	return x;
-}
-
-/*
- * A timer fires every 100 us into a computation: what each expiry adds, with its interrupt, the EOI and programming the next one. The same
- * computation without the timer, read as often in vain, is subtracted.
- */
-static double interrupt(void)
-{
-	enum { STEPS = 2000, WORK = 100000 };
-	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
-	struct itimerspec often = { { .tv_nsec = 100000 }, { .tv_nsec = 100000 } };
-	volatile uint64_t sink = 0;
-	int64_t taken[2];
-	uint64_t expired, fired = 0;
-	if (timer < 0)
-		fail("timerfd_create");
-	for (int run = 0; run < 2; run++) {
-		if (run == 1 && timerfd_settime(timer, 0, &often, NULL) != 0)
-			fail("timerfd_settime");
+	enum { COUNT = 50 };
+	double each[BATCHES];
+	int timer = new_timer();
+	for (int b = 0; b < BATCHES; b++) {
 		int64_t start = now();
-		for (int i = 0; i < STEPS; i++) {
-			sink += spin(WORK);
-			if (read(timer, &expired, sizeof expired) == sizeof expired)
-				fired++;
+		for (int i = 0; i < COUNT; i++) {
+			arm(timer, 500000);
+			arm(timer, 0);
 		}
-		taken[run] = now() - start;
+		each[b] = (double)(now() - start) / COUNT;
 	}
 	close(timer);
-	return fired == 0 ? 0 : (double)(taken[1] - taken[0]) / (double)fired;
+	return quartile(each, BATCHES);
+}
+
+/* A timer expires under a loop that reads the clock: the longest gap between two readings is its interrupt, with EOI and programming the next one. */
+static double interrupt(void)
+{
+	double gaps[BATCHES];
+	uint64_t expired;
+	int timer = new_timer(), count = 0;
+	for (int b = 0; b < BATCHES; b++) {
+		int64_t longest = 0, start = now(), last = start;
+		arm(timer, 100000);
+		for (int64_t t = last = now(); t - start < 400000; t = now()) {
+			if (t - last > longest)
+				longest = t - last;
+			last = t;
+		}
+		if (read(timer, &expired, sizeof expired) == sizeof expired)
+			gaps[count++] = (double)longest;
+	}
+	close(timer);
+	return quartile(gaps, count);
 }
 
 /* From the moment a sleep should end to the return of the call: the vCPU was halted meanwhile. */
 static double wakeup(void)
 {
-	enum { COUNT = 300 };
-	int64_t late = 0;
-	for (int i = 0; i < COUNT; i++) {
+	double late[BATCHES];
+	for (int b = 0; b < BATCHES; b++) {
 		int64_t until = now() + 300000;
-		struct timespec t = { until / 1000000000, until % 1000000000 };
+		struct timespec t = { .tv_sec = until / 1000000000, .tv_nsec = until % 1000000000 };
 		if (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) != 0)
 			fail("clock_nanosleep");
-		late += now() - until;
+		late[b] = (double)(now() - until);
 	}
-	return (double)late / COUNT;
+	return quartile(late, BATCHES);
 }
 
 static const struct {
