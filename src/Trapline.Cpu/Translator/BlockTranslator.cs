@@ -146,6 +146,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
             StackWindows.Run(_block);
         if ((hoisting & Hoisting.Groups) != 0)
             SameBaseGroups.Run(_block);
+        FlagSources.Run(_block);
         _emitter.Emit(_block, code, BlockMode.Context(mode), _options.Count, translation, _code);
         translation.Ranges.Add((within, Math.Min(_block.Bytes, 4096 - within)));
         translation.Ranges.AddRange(_looked);

@@ -114,7 +114,7 @@ public sealed unsafe partial class BlockEmitter
         if (SamePage(_block.Rip, target))
             EmitNearLink(taken, target);
         else
-            _cold.Add(new ColdPath { Kind = ColdKind.FarJump, From = taken, Target = target });
+            AddCold(new ColdPath { Kind = ColdKind.FarJump, From = taken, Target = target });
         if (!backward)
             return true;
         EmitFallThrough();
@@ -153,14 +153,14 @@ public sealed unsafe partial class BlockEmitter
     private void EmitNearLink(nint place, ulong target)
     {
         int site = AddSite(new ExitSite { Kind = ExitKind.Link, Form = LinkForm.Near, Rip = target, Patch = place });
-        _cold.Add(new ColdPath { Kind = ColdKind.Exit, From = place, Site = site });
+        AddCold(new ColdPath { Kind = ColdKind.Exit, From = place, Site = site });
     }
 
     private void EmitFarJump(ulong target)
     {
         nint region = _asm.Here;
         int site = AddSite(new ExitSite { Kind = ExitKind.Link, Form = LinkForm.FarJump, Rip = target, Patch = region });
-        _cold.Add(new ColdPath { Kind = ColdKind.Exit, From = _asm.Jump(), Site = site });
+        AddCold(new ColdPath { Kind = ColdKind.Exit, From = _asm.Jump(), Site = site });
         LeaveRoom(region + FarJumpSize);
     }
 
@@ -220,7 +220,7 @@ public sealed unsafe partial class BlockEmitter
         nint back = _asm.Here;
         EmitReturnSite(next);
         Site(site).Island = _asm.Here;
-        _cold.Add(new ColdPath { Kind = ColdKind.FarCall, From = unlinked, AlsoFrom = _asm.Jump(), Back = back, Site = site });
+        AddCold(new ColdPath { Kind = ColdKind.FarCall, From = unlinked, AlsoFrom = _asm.Jump(), Back = back, Site = site });
     }
 
     private void EmitIndirectCall(in GuestInstruction i, ulong next)

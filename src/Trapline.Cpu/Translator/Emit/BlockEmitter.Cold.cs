@@ -1,5 +1,6 @@
 using Trapline.Cpu.Mmu;
 using Trapline.Cpu.Translator.CodeCache;
+using Trapline.Cpu.Translator.Frontend;
 using Trapline.Cpu.Translator.Runtime;
 
 namespace Trapline.Cpu.Translator.Emit;
@@ -21,8 +22,9 @@ internal struct ColdPath
 {
     public ColdKind Kind;
 
-    /// <summary>Flags are in AX, RAX aside.</summary>
+    /// <summary>Flags are in AX, RAX aside; or what gives them again is in <see cref="FlagSource"/>.</summary>
     public bool Saved;
+    public int FlagSource;
 
     /// <summary>The displacements that lead here.</summary>
     public nint From;
@@ -45,6 +47,11 @@ public sealed unsafe partial class BlockEmitter
     private void EmitCold(in ColdPath path)
     {
         _asm.PatchHere(path.From);
+        if (path.Saved && path.FlagSource != GuestInstruction.NoSource)
+        {
+            RepeatFlags(path.FlagSource);
+            SaveFlags(true);
+        }
         switch (path.Kind)
         {
             case ColdKind.MemoryMiss:

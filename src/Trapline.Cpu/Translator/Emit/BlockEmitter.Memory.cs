@@ -85,7 +85,7 @@ public sealed unsafe partial class BlockEmitter
     {
         int site = AddSite(new ExitSite { Kind = write ? ExitKind.WriteMiss : ExitKind.ReadMiss, Rip = rip, Size = (byte)size, Resume = resume });
         int straddle = group ? AddStraddle(rip, group: true) : 0;
-        _cold.Add(new ColdPath { Kind = ColdKind.MemoryMiss, From = from, Saved = saved, Site = site, Tags = tags, Span = size, Back = resume, StraddleSite = straddle });
+        AddCold(new ColdPath { Kind = ColdKind.MemoryMiss, From = from, Saved = saved, Site = site, Tags = tags, Span = size, Back = resume, StraddleSite = straddle });
     }
 
     private int AddStraddle(ulong rip, bool group) => AddSite(new ExitSite { Kind = ExitKind.Straddle, Form = LinkForm.Near, Rip = rip, Group = group });
@@ -113,7 +113,7 @@ public sealed unsafe partial class BlockEmitter
         _asm.Int32(size - 1);
         nint from = _asm.Jump(Condition.NotEqual);
         int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip });
-        _cold.Add(new ColdPath { Kind = ColdKind.Exit, From = from, Saved = live, Site = site });
+        AddCold(new ColdPath { Kind = ColdKind.Exit, From = from, Saved = live, Site = site });
         RestoreFlags(live);
     }
 
@@ -201,7 +201,7 @@ public sealed unsafe partial class BlockEmitter
             Span = span,
             Size = (byte)(i.WindowWrites ? 1 : 0),
         });
-        _cold.Add(new ColdPath
+        AddCold(new ColdPath
         {
             Kind = ColdKind.WindowMiss,
             From = from,

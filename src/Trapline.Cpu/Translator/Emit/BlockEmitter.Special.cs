@@ -188,7 +188,7 @@ public sealed unsafe partial class BlockEmitter
     private void AddExit(Condition condition, int site, bool saved)
     {
         nint from = _asm.Jump(condition);
-        _cold.Add(new ColdPath { Kind = ColdKind.Exit, From = from, Saved = saved, Site = site });
+        AddCold(new ColdPath { Kind = ColdKind.Exit, From = from, Saved = saved, Site = site });
     }
 
     private void EmitDisableInterrupts(in GuestInstruction i)

@@ -1,6 +1,7 @@
 using Iced.Intel;
 using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Cpu.Translator.Frontend;
+using Trapline.Cpu.Translator.Passes;
 using Trapline.Cpu.Translator.Runtime;
 
 namespace Trapline.Cpu.Translator.Emit;
@@ -46,12 +47,14 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
         translation.FirstSite = sites.Count;
         if (count)
             EmitCount(block);
+        _flagSource = GuestInstruction.NoSource;
         if (_vectors)
             EmitVectorsNeeded(block.Instructions[0]);
         bool open = true;
         foreach (ref GuestInstruction i in block.All)
         {
             i.HostOffset = _asm.Length;
+            _flagSource = i.Treatment == Treatment.Reencode ? i.FlagSource : GuestInstruction.NoSource;
             if (!_x87 && i.Facts.X87 && i.Treatment != Treatment.Interpret)
                 EmitX87Needed(i);
             if (i.WindowBegins)
@@ -64,6 +67,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
         }
         if (open)
             EmitFallThrough();
+        _flagSource = GuestInstruction.NoSource;
         translation.HotBytes = _asm.Length;
         into.CommitHot(_asm);
         _asm = into.BeginCold();
@@ -214,13 +218,22 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
         nint from = _asm.Jump(Condition.Equal);
         RestoreFlags(save);
         int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = first.Rip });
-        _cold.Add(new ColdPath { Kind = load, From = from, Saved = save, Back = _asm.Here, Site = site });
+        AddCold(new ColdPath { Kind = load, From = from, Saved = save, Back = _asm.Here, Site = site });
     }
 
-    /// <summary>Flags into AX, guest RAX aside; nothing else is touched.</summary>
+    /// <summary>The <see cref="GuestInstruction.FlagSource"/> of the instruction that is being emitted, if its checks may use it.</summary>
+    private int _flagSource;
+
+    private void AddCold(ColdPath path)
+    {
+        path.FlagSource = _flagSource;
+        _cold.Add(path);
+    }
+
+    /// <summary>Flags into AX, guest RAX aside; nothing else is touched. If they can be made again, nothing at all.</summary>
     private void SaveFlags(bool really)
     {
-        if (!really)
+        if (!really || _flagSource != GuestInstruction.NoSource)
             return;
         _asm.Store(addresses.Spill, HostRegister.Rax);
         _asm.FlagsToAx();
@@ -230,7 +243,27 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
     {
         if (!really)
             return;
+        if (_flagSource != GuestInstruction.NoSource)
+        {
+            RepeatFlags(_flagSource);
+            return;
+        }
         _asm.FlagsFromAx();
         _asm.Load(HostRegister.Rax, addresses.Spill);
+    }
+
+    /// <summary>The flags that an instruction of the block gave, once more. Nothing else is touched.</summary>
+    private void RepeatFlags(int source)
+    {
+        ref readonly GuestInstruction i = ref _block.Instructions[source];
+        if (FlagSources.IsLogical(i))
+        {
+            int home = HostRegister.Of(i.Iced.Op0Register.GetFullRegister().GetNumber());
+            _asm.OpRegister(i.Iced.Op0Register.GetSize() == 8, 0x85, home, home); // TEST
+        }
+        else
+        {
+            EmitInstruction(i);
+        }
     }
 }

@@ -38,6 +38,10 @@ public struct GuestInstruction
     /// <summary>The place, from 1, where the addend waits: a group's first access stores it there, a member that needs it loads it. 0: it stays in RCX.</summary>
     public int AddendSlot;
 
+    /// <summary>The instruction of the block that, done once more, gives the flags that are here again; or <see cref="NoSource"/>.</summary>
+    public int FlagSource;
+    public const int NoSource = -1;
+
     /// <summary>Where its host code begins, in bytes from the translation's entry.</summary>
     public int HostOffset;
 

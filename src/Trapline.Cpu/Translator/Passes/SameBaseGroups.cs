@@ -44,7 +44,7 @@ public static class SameBaseGroups
         ref GuestInstruction first = ref all[n];
         int low = (int)first.Iced.MemoryDisplacement64, high = low + first.Iced.MemorySize.GetSize();
         bool writes = first.Facts.WritesRm, any = false, inRcx = true;
-        if (Changes(first, b))
+        if (RegisterChanges.Includes(first, b))
             return;
         for (int m = n + 1; m < all.Length; m++)
         {
@@ -65,11 +65,11 @@ public static class SameBaseGroups
             }
             else if (!KeepsRcx(i))
             {
-                if (!NamesWhatItChanges(i))
+                if (!RegisterChanges.AreKnown(i))
                     break;
                 inRcx = false;
             }
-            if (Changes(i, b))
+            if (RegisterChanges.Includes(i, b))
                 break;
         }
         if (!any)
@@ -89,10 +89,6 @@ public static class SameBaseGroups
         high = Math.Max(high, to);
         return true;
     }
-
-    /// <summary><see cref="Changes"/> knows every general register that it changes.</summary>
-    private static bool NamesWhatItChanges(in GuestInstruction i) => i.Treatment is Treatment.Reencode or Treatment.LoadAddress or Treatment.Divide or Treatment.Push
-        or Treatment.Pop or Treatment.AbsoluteMove || (i.Treatment == Treatment.WithRcx && i.Iced.Mnemonic is not (Mnemonic.Cmpxchg8b or Mnemonic.Cmpxchg16b));
 
     /// <summary>A probed operand of base and displacement alone, whose base is in a host register.</summary>
     /// <param name="b">The base, as 64-bit code names it.</param>
@@ -142,32 +138,6 @@ public static class SameBaseGroups
         for (int n = 0; n < i.Iced.OpCount; n++)
             if (i.Iced.GetOpKind(n) == OpKind.Register && i.Iced.GetOpRegister(n) is >= Register.AH and <= Register.BH)
                 return true;
-        return false;
-    }
-
-    /// <summary>True if the instruction may write the register.</summary>
-    private static bool Changes(in GuestInstruction i, Register register)
-    {
-        // Implicit results are in RAX and RDX.
-        if (register is Register.RAX or Register.RDX && i.Treatment == Treatment.Verbatim)
-            return true;
-        if (register is Register.RAX or Register.RDX && i.Iced.Mnemonic is Mnemonic.Mul or Mnemonic.Imul or Mnemonic.Cmpxchg or Mnemonic.Div or Mnemonic.Idiv)
-            return true;
-        if (register == Register.RAX && i.Treatment is Treatment.ExchangeRax or Treatment.AbsoluteMove)
-            return true;
-        if (register == Register.RCX && i.Facts.GivesEcx)
-            return true;
-        if (register == Register.RSP && i.Treatment is Treatment.Push or Treatment.Pop)
-            return true;
-        for (int n = 0; n < i.Iced.OpCount; n++)
-            if (i.Iced.GetOpKind(n) == OpKind.Register && i.Iced.GetOpRegister(n).IsGPR() && i.Iced.GetOpRegister(n).GetFullRegister() == register)
-            {
-                bool reads = n == i.Facts.RegOperand ? !CodeFacts.Writes(i.Facts.RegAccess)
-                    : n == i.Facts.RmOperand ? !CodeFacts.Writes(i.Facts.RmAccess)
-                    : i.Treatment == Treatment.Reencode && n == i.Facts.VvvvOperand && !CodeFacts.Writes(i.Facts.VvvvAccess);
-                if (!reads)
-                    return true;
-            }
         return false;
     }
 }
