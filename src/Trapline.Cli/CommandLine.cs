@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Parsing;
 using System.Reflection;
+using Trapline.Cli.Machines;
 using Trapline.Cli.Options;
 using Trapline.Core;
 
@@ -16,6 +17,7 @@ internal static class CommandLine
           trapline run -- uname -a                  one command; its output, its exit status
           tar c . | trapline run -- tar t           standard input goes through
           trapline run --kernel bzImage --initrd initrd.gz --append 'console=ttyS0' --memory 1G
+          trapline run --name box --idle &          a guest for commands that come later: trapline exec box -- uname -a
           trapline run --kernel test.flat --debug-exit --device testdev --serial stdio
 
 
@@ -33,12 +35,12 @@ internal static class CommandLine
     internal static int Run(string[] arguments, TextWriter output, TextWriter errors, Func<RunSettings, int> start)
     {
         // What follows "--" belongs to the guest: no parser of ours looks at it.
-        int end = arguments is ["run" or "restore", ..] ? Array.IndexOf(arguments, "--") : -1;
+        int end = arguments is ["run" or "restore" or "exec", ..] ? Array.IndexOf(arguments, "--") : -1;
         string[] own = end >= 0 ? arguments[..end] : arguments;
         IReadOnlyList<ReadOnlyMemory<byte>>? command = end >= 0 ? RawArguments.Of(arguments[(end + 1)..]) : null;
         try
         {
-            ParseResult result = Build(command, output, start).Parse(own, new ParserConfiguration { ResponseFileTokenReplacer = null });
+            ParseResult result = Build(command, output, errors, start).Parse(own, new ParserConfiguration { ResponseFileTokenReplacer = null });
             if (result.Errors.Count > 0)
                 throw new BadInputException(Explain(result));
             return result.Invoke(new InvocationConfiguration { Output = output, Error = errors, EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
@@ -60,7 +62,7 @@ internal static class CommandLine
         }
     }
 
-    private static RootCommand Build(IReadOnlyList<ReadOnlyMemory<byte>>? command, TextWriter output, Func<RunSettings, int> start)
+    private static RootCommand Build(IReadOnlyList<ReadOnlyMemory<byte>>? command, TextWriter output, TextWriter errors, Func<RunSettings, int> start)
     {
         RunOptions options = new();
         Command run = new("run", "Boot a guest: alone, a shell in a Debian guest; with -- COMMAND [ARGUMENTS], one command in it; with --kernel, what you like");
@@ -70,12 +72,19 @@ internal static class CommandLine
         RootCommand root = new("Trapline runs virtual machines on a CPU written in C#, or on KVM where that is fast: no root, no native library") { HelpName = "trapline" };
         root.Add(run);
         root.Add(RestoreCommand.Build(command, start));
+        Command exec = ExecCommand.Build(command, errors);
+        root.Add(ListCommand.Build(output, errors));
+        root.Add(exec);
+        root.Add(StatsCommand.Build(output, errors));
+        foreach (Command pressed in SwitchCommands.Build(output, errors))
+            root.Add(pressed);
+        root.Add(StopCommand.Build(output, errors));
         root.Add(CpuCommand.Build(output));
         root.Add(DisassembleCommand.Build(output));
         root.Add(DoctorCommand.Build(output));
         root.Add(CompletionCommand.Build(output));
         HelpOption help = root.Options.OfType<HelpOption>().Single();
-        ExtendedHelp extended = new((HelpAction)help.Action!, run, RunExamples + ExitCodes.Help);
+        ExtendedHelp extended = new((HelpAction)help.Action!, new() { [run] = RunExamples + ExitCodes.Help, [exec] = ExecCommand.Examples });
         help.Action = extended;
         root.SetAction(extended.Invoke);
         root.Options.OfType<VersionOption>().Single().Action = new PrintVersion(output);
@@ -88,7 +97,7 @@ internal static class CommandLine
         string help = result.CommandResult.Command is RootCommand ? "see trapline --help" : $"see trapline {result.CommandResult.Command.Name} --help";
         if (result.UnmatchedTokens is [string unknown, ..])
         {
-            string hint = result.CommandResult.Command.Name is "run" or "restore" && !unknown.StartsWith('-') ? "put a command for the guest after '--', or " : "";
+            string hint = result.CommandResult.Command.Name is "run" or "restore" or "exec" && !unknown.StartsWith('-') ? "put a command for the guest after '--', or " : "";
             string kind = unknown.StartsWith('-') ? "option" : result.CommandResult.Command is RootCommand ? "command" : "argument";
             return $"unknown {kind} '{unknown}': {hint}{help}";
         }

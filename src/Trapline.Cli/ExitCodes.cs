@@ -7,6 +7,7 @@ internal static class ExitCodes
 {
     public const int Success = 0;
     public const int BadInput = 2;
+    public const int Unavailable = 69;
     public const int TripleFault = 70;
     public const int Panic = 71;
     public const int Failed = 72;
@@ -33,6 +34,7 @@ internal static class ExitCodes
           status     with a command: the command's own; 128+N if signal N killed it; 126/127 if it could not be run
           (v<<1)|1   with --debug-exit: the guest wrote v to port 0xF4
           2          bad input; one line says what and how to mend it
+          69         the machine that was named does not answer, or ended meanwhile
           70         triple fault: a guest CPU shut down
           71         the guest's kernel panicked
           72         Trapline itself failed; please report it

@@ -4,8 +4,8 @@ using System.CommandLine.Invocation;
 
 namespace Trapline.Cli;
 
-/// <summary>The parser's help, and for one command the examples and exit statuses behind it.</summary>
-internal sealed class ExtendedHelp(HelpAction help, Command command, string text) : SynchronousCommandLineAction
+/// <summary>The parser's help, and for some commands examples and exit statuses behind it.</summary>
+internal sealed class ExtendedHelp(HelpAction help, Dictionary<Command, string> texts) : SynchronousCommandLineAction
 {
     public override bool ClearsParseErrors => true;
 
@@ -13,7 +13,7 @@ internal sealed class ExtendedHelp(HelpAction help, Command command, string text
     {
         int status = help.Invoke(parseResult);
         TextWriter output = parseResult.InvocationConfiguration.Output;
-        if (parseResult.CommandResult.Command == command)
+        if (texts.TryGetValue(parseResult.CommandResult.Command, out string? text))
             output.WriteLine(text);
         else if (parseResult.CommandResult.Command is RootCommand)
             output.WriteLine("Start with:\n  trapline run               a shell in a Debian guest\n  trapline run -- uname -a   one command in it\n  trapline run --help        all options, examples, exit statuses");

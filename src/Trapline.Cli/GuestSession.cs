@@ -44,6 +44,16 @@ internal sealed class GuestSession(VirtualMachine vm, StopSignals signals, strin
         return result.ExitCode;
     }
 
+    /// <summary>Boots and leaves the guest to those who know its name.</summary>
+    public async Task<int> RunIdleAsync(string name, string doing)
+    {
+        await BootAsync(doing).ConfigureAwait(false);
+        if (!vm.Completion.IsCompleted && HostTerminal.IsTerminal(2))
+            Console.Error.WriteLine($"trapline: '{name}' is up: trapline exec {name} -- COMMAND; trapline stop {name} or Ctrl-C ends it");
+        await vm.Completion.ConfigureAwait(false);
+        return ExitCodes.Success;
+    }
+
     /// <summary>Runs a login shell on the guest's console, again after each reboot; the guest ends with it.</summary>
     public async Task<int> RunShellAsync(string doing)
     {

@@ -31,8 +31,9 @@ internal sealed class RunSession(RunSettings settings)
     private async Task<int> RunAsync(StopSignals signals)
     {
         // A shell without a terminal reads its commands from standard input, as any shell does.
-        bool asCommand = settings.Command != null || (settings.Kernel == null && !HostTerminal.IsForeground);
+        bool asCommand = settings.Command != null || settings.Idle || (settings.Kernel == null && !HostTerminal.IsForeground);
         CheckSerial(asCommand);
+        await using NamedMachine? named = settings.Name == null ? null : NamedMachine.Claim(settings.Name);
         GuestImages? images = settings.Kernel == null && settings.Snapshot == null
             ? await FetchReporter.GetAsync(GuestImageStore.ForUser(), signals.Token).ConfigureAwait(false)
             : null;
@@ -46,14 +47,18 @@ internal sealed class RunSession(RunSettings settings)
             using VirtualMachine vm = CreateMachine(resources, images, asCommand);
             using CancellationTokenRegistration stopped = signals.Token.Register(() => vm.Stop("a signal asked for it"));
             using CancellationTokenRegistration quit = _quit.Token.Register(() => vm.Stop("you asked for it"));
+            named?.Serve(vm, settings.Idle);
             GuestSession guest = new(vm, signals, settings.Save);
             if (settings.Command != null && !vm.HasAgent)
                 throw new BadInputException($"the guest in '{settings.Snapshot}' runs no commands: only the default guest does");
             string doing = images is null ? "restoring the guest" : "booting " + images.Description;
             status = !vm.HasAgent ? await guest.RunKernelAsync(TerminalIsSerial(asCommand)).ConfigureAwait(false)
+                : settings.Idle ? await guest.RunIdleAsync(settings.Name!, doing).ConfigureAwait(false)
                 : asCommand ? await guest.RunCommandAsync(Program(), doing).ConfigureAwait(false)
                 : await guest.RunShellAsync(doing).ConfigureAwait(false);
             outcome = await vm.OutcomeAsync().ConfigureAwait(false);
+            if (named != null)
+                await named.DisposeAsync().ConfigureAwait(false);
             if (!TerminalIsSerial(asCommand))
                 lastLines = vm.LastConsoleLines(12);
             statistics = settings.Statistics ? vm.Statistics : null;
@@ -101,7 +106,7 @@ internal sealed class RunSession(RunSettings settings)
             Cpu = settings.Cpu with { Engine = engine.Name },
             Boot = boot,
             Test = settings.Test,
-            End = asCommand ? settings.End with { NoReboot = true } : settings.End,
+            End = asCommand && !settings.Idle ? settings.End with { NoReboot = true } : settings.End,
             Diagnostics = resources.OpenDiagnostics(settings),
             Consoles = new ConsoleSpecification
             {

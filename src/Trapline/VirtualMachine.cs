@@ -97,13 +97,26 @@ public sealed partial class VirtualMachine : IDisposable
     /// <summary>Tells the guest's console its size.</summary>
     public void Resize(WindowSize window) => Agent.Resize(window);
 
-    /// <summary>Has the default guest switch itself off, and waits for it; a guest that does not is stopped.</summary>
-    public async Task<MachineOutcome> PowerOffAsync()
+    /// <summary>
+    /// Has the guest switch itself off, by its agent or else by the power button, and waits for it; a guest that does not is stopped.
+    /// </summary>
+    /// <param name="patience">How long it may take; 20 seconds unless given.</param>
+    public async Task<MachineOutcome> PowerOffAsync(TimeSpan? patience = null)
     {
-        Agent.PowerOff();
-        if (await Task.WhenAny(Completion, Task.Delay(PowerOffPatience)).ConfigureAwait(false) != Completion)
+        if (await Task.WhenAny(AskedAndEndedAsync(), Task.Delay(patience ?? PowerOffPatience)).ConfigureAwait(false) is Task<MachineOutcome> ended)
+            await ended.ConfigureAwait(false);
+        else
             Stop("the guest did not switch itself off");
         return await OutcomeAsync().ConfigureAwait(false);
+
+        async Task<MachineOutcome> AskedAndEndedAsync()
+        {
+            if (_agent == null)
+                PressPowerButton();
+            else if (await _agent.Ready.ConfigureAwait(false)) // an agent that comes up does not know what was said before
+                _agent.PowerOff();
+            return await Completion.ConfigureAwait(false);
+        }
     }
 
     /// <summary>How the machine ended. A panic that the guest could report only on its console counts as one.</summary>

@@ -16,7 +16,8 @@ public class DependencyDirectionTests
         ["Trapline.Devices"] = ["Trapline.Core"],
         ["Trapline.Machine"] = ["Trapline.Core", "Trapline.Host", "Trapline.Memory", "Trapline.X86", "Trapline.Cpu", "Trapline.Kvm", "Trapline.Devices"],
         ["Trapline"] = ["Trapline.Core", "Trapline.X86", "Trapline.Machine"],
-        ["Trapline.Cli"] = ["Trapline.Core", "Trapline.Host", "Trapline.X86", "Trapline.Machine", "Trapline"],
+        ["Trapline.Control"] = ["Trapline.Core", "Trapline.Host", "Trapline.X86", "Trapline.Machine", "Trapline"],
+        ["Trapline.Cli"] = ["Trapline.Core", "Trapline.Host", "Trapline.X86", "Trapline.Machine", "Trapline", "Trapline.Control"],
     };
 
     public static TheoryData<string> Rooms => [.. Repository.Projects("src").Keys];

@@ -27,6 +27,8 @@ internal sealed class RunOptions
     private readonly Option<bool> _perfMap = Switch("--perf-map", "Write /tmp/perf-PID.map, which lets Linux perf name translated guest code");
     private readonly Option<string> _save = Text("--save", "FILE", "When the command or shell has ended, save the machine here instead of switching it off; see trapline restore");
     private readonly Option<bool> _noReboot = Switch("--no-reboot", "End the run when the guest reboots");
+    private readonly Option<string> _name = Text("--name", "NAME", "Make the machine reachable by this name: trapline list, stats, pause, resume, reset, stop");
+    private readonly Option<bool> _idle = Switch("--idle", "With --name: run nothing in the default guest but what trapline exec asks for");
 
     public RunOptions()
     {
@@ -43,7 +45,7 @@ internal sealed class RunOptions
         Option[] options =
         [
             _kernel, _initrd, _append, _memory, _cpu, _serial, _debugConsole, _debugExit, _device,
-            _timeout, _engine, _verbose, _codeCache, _statistics, _trace, _dumpBlock, _perfMap, _noReboot, _save,
+            _timeout, _engine, _verbose, _codeCache, _statistics, _trace, _dumpBlock, _perfMap, _noReboot, _save, _name, _idle,
         ];
         foreach (Option option in options)
             command.Add(option);
@@ -87,6 +89,8 @@ internal sealed class RunOptions
             DumpBlocks = result.GetValue(_dumpBlock) is { } blocks ? Hexadecimal.ParseAddresses("--dump-block", blocks) : [],
             PerfMap = result.GetValue(_perfMap),
             Verbose = result.GetValue(_verbose),
+            Name = result.GetValue(_name) is { } name ? CheckName(name) : null,
+            Idle = result.GetValue(_idle),
             Command = command,
         };
         CheckTogether(settings);
@@ -101,6 +105,12 @@ internal sealed class RunOptions
             throw new BadInputException($"{option} and --engine '{settings.Cpu.Engine}' do not go together: only the translator translates");
         if (ShowsInside(settings) && settings.Cpu.Engine == "kvm")
             throw new BadInputException("--trace of exceptions, walks or translate and --engine 'kvm' do not go together: the processor does not show them");
+        if (settings.Idle && settings.Name == null)
+            throw new BadInputException("--idle needs a name, by which commands come: give --name NAME too");
+        if (settings.Idle && (settings.Command != null || settings.Kernel != null))
+            throw new BadInputException($"--idle and {(settings.Kernel != null ? $"--kernel '{settings.Kernel}'" : "a command after '--'")} do not go together: an idle guest is the default one, and runs what trapline exec asks for");
+        if (settings.Idle && settings.Save != null)
+            throw new BadInputException($"--save '{settings.Save}' and --idle do not go together: trapline save {settings.Name} {settings.Save} does it when you want it");
         if (settings.Command is [])
             throw new BadInputException("there is no command after '--': name one, such as trapline run -- uname -a");
         if (settings.Save != null && settings.Kernel != null)
@@ -120,6 +130,10 @@ internal sealed class RunOptions
         settings.Cpu.Engine == Engines.Default && (NeedsTranslator(settings) != null || ShowsInside(settings))
             ? settings with { Cpu = settings.Cpu with { Engine = "translator" } }
             : settings;
+
+    /// <summary>Apart, so that only runs with a name load what it takes.</summary>
+    private static string CheckName(string name) => Control.Sockets.MachineName.IsValid(name) ? name
+        : throw new BadInputException($"--name {Control.Sockets.MachineName.Complaint(name)}");
 
     private static Option<string> Text(string name, string value, string description) => new(name) { Description = description, HelpName = value };
 

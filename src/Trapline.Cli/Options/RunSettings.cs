@@ -29,6 +29,12 @@ internal sealed record RunSettings
     public bool PerfMap { get; init; }
     public bool Verbose { get; init; }
 
+    /// <summary>By which the machine can be reached; null for none.</summary>
+    public string? Name { get; init; }
+
+    /// <summary>Boot the default guest and run nothing in it.</summary>
+    public bool Idle { get; init; }
+
     /// <summary>The command to run in the default guest, byte for byte; null for none.</summary>
     public IReadOnlyList<ReadOnlyMemory<byte>>? Command { get; init; }
 }

@@ -1,0 +1,60 @@
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Trapline.Control.Api;
+
+namespace Trapline.Control.Server;
+
+/// <summary>What is answered where.</summary>
+internal static class MachineEndpoints
+{
+    public static void Map(IEndpointRouteBuilder routes, IMachineCatalog machines)
+    {
+        Get(Routes.Machines, context => AnswerAsync(context, List(machines), ApiJson.Default.MachineList));
+        Get(Routes.Machine, context => AnswerAsync(context, Named(context).Describe(), ApiJson.Default.MachineInfo));
+        Get(Routes.Statistics, async context =>
+            await AnswerAsync(context, await Named(context).ReportAsync(context.RequestAborted).ConfigureAwait(false), ApiJson.Default.MachineReport).ConfigureAwait(false));
+        PostSwitch(Routes.Pause, (machine, cancellation) => machine.PauseAsync(cancellation));
+        PostSwitch(Routes.Resume, (machine, cancellation) => machine.ResumeAsync(cancellation));
+        PostSwitch(Routes.Reset, (machine, cancellation) => machine.ResetAsync(cancellation));
+        PostSwitch(Routes.PowerButton, (machine, cancellation) => machine.PressPowerButtonAsync(cancellation));
+        PostSwitch(Routes.Nmi, (machine, cancellation) => machine.SendNmiAsync(cancellation));
+        Post(Routes.Stop, async context =>
+        {
+            ControlledMachine machine = Named(context);
+            StopRequest request = await ReadAsync(context, ApiJson.Default.StopRequest).ConfigureAwait(false) ?? new StopRequest();
+            if (request.PatienceSeconds is not (>= 0 and <= StopRequest.LongestPatience))
+                throw new RefusedException(400, $"patienceSeconds {request.PatienceSeconds} is out of range: use 0 to {StopRequest.LongestPatience}");
+            await AnswerAsync(context, await machine.StopAsync(request, context.RequestAborted).ConfigureAwait(false), ApiJson.Default.MachineEnded).ConfigureAwait(false);
+        });
+        Post(Routes.Execute, context => ExecEndpoint.AnswerAsync(context, Named(context)));
+
+        void Get(string route, RequestDelegate answer) => routes.MapMethods(route, [HttpMethods.Get], answer);
+
+        void Post(string route, RequestDelegate answer) => routes.MapMethods(route, [HttpMethods.Post], answer);
+
+        void PostSwitch(string route, Func<ControlledMachine, CancellationToken, Task<MachineInfo>> change) => Post(route, async context =>
+            await AnswerAsync(context, await change(Named(context), context.RequestAborted).ConfigureAwait(false), ApiJson.Default.MachineInfo).ConfigureAwait(false));
+
+        ControlledMachine Named(HttpContext context)
+        {
+            string name = (string)context.Request.RouteValues["name"]!;
+            return machines.Find(name) ?? throw RefusedException.Unknown(name);
+        }
+    }
+
+    private static MachineList List(IMachineCatalog machines) => new() { Machines = [.. machines.Machines.Select(m => m.Describe())] };
+
+    private static Task AnswerAsync<T>(HttpContext context, T answer, JsonTypeInfo<T> type) =>
+        context.Response.WriteAsJsonAsync(answer, type, cancellationToken: context.RequestAborted);
+
+    /// <summary>The body, or null if there is none.</summary>
+    private static async Task<T?> ReadAsync<T>(HttpContext context, JsonTypeInfo<T> type) where T : class
+    {
+        using MemoryStream body = new();
+        await context.Request.Body.CopyToAsync(body, context.RequestAborted).ConfigureAwait(false);
+        return body.Length == 0 ? null : JsonSerializer.Deserialize(body.GetBuffer().AsSpan(0, (int)body.Length), type);
+    }
+}

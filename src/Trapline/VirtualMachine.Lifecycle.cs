@@ -1,0 +1,25 @@
+using Trapline.Machine;
+
+namespace Trapline;
+
+/// <summary>The switches of a machine that runs.</summary>
+public sealed partial class VirtualMachine
+{
+    public MachineSpecification Specification => _machine.Specification;
+
+    public MachineStatus Status => _machine.Status;
+
+    /// <summary>Stops all vCPUs and guest time with them; returns when they stand. Blocks: not for vCPU threads.</summary>
+    public void Pause() => _machine.Pause();
+
+    public void Resume() => _machine.Resume();
+
+    /// <summary>Resets the machine, as its reset button does; it ends if its specification says so.</summary>
+    public void Reset() => _machine.Reset();
+
+    /// <summary>Presses the power button: a guest with ACPI and somebody who listens shuts itself down.</summary>
+    public void PressPowerButton() => _machine.PressPowerButton();
+
+    /// <summary>Sends an NMI to every vCPU.</summary>
+    public void SendNmi() => _machine.SendNmi();
+}
