@@ -1,5 +1,3 @@
-using System.Text.Json;
-using System.Text.Json.Serialization.Metadata;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
@@ -12,10 +10,10 @@ internal static class MachineEndpoints
 {
     public static void Map(IEndpointRouteBuilder routes, IMachineCatalog machines)
     {
-        Get(Routes.Machines, context => AnswerAsync(context, List(machines), ApiJson.Default.MachineList));
-        Get(Routes.Machine, context => AnswerAsync(context, Named(context).Describe(), ApiJson.Default.MachineInfo));
+        Get(Routes.Machines, context => JsonBody.WriteAsync(context, List(machines), ApiJson.Default.MachineList));
+        Get(Routes.Machine, context => JsonBody.WriteAsync(context, Named(context).Describe(), ApiJson.Default.MachineInfo));
         Get(Routes.Statistics, async context =>
-            await AnswerAsync(context, await Named(context).ReportAsync(context.RequestAborted).ConfigureAwait(false), ApiJson.Default.MachineReport).ConfigureAwait(false));
+            await JsonBody.WriteAsync(context, await Named(context).ReportAsync(context.RequestAborted).ConfigureAwait(false), ApiJson.Default.MachineReport).ConfigureAwait(false));
         PostSwitch(Routes.Pause, (machine, cancellation) => machine.PauseAsync(cancellation));
         PostSwitch(Routes.Resume, (machine, cancellation) => machine.ResumeAsync(cancellation));
         PostSwitch(Routes.Reset, (machine, cancellation) => machine.ResetAsync(cancellation));
@@ -24,10 +22,10 @@ internal static class MachineEndpoints
         Post(Routes.Stop, async context =>
         {
             ControlledMachine machine = Named(context);
-            StopRequest request = await ReadAsync(context, ApiJson.Default.StopRequest).ConfigureAwait(false) ?? new StopRequest();
+            StopRequest request = await JsonBody.ReadAsync(context, ApiJson.Default.StopRequest).ConfigureAwait(false) ?? new StopRequest();
             if (request.PatienceSeconds is not (>= 0 and <= StopRequest.LongestPatience))
                 throw new RefusedException(400, $"patienceSeconds {request.PatienceSeconds} is out of range: use 0 to {StopRequest.LongestPatience}");
-            await AnswerAsync(context, await machine.StopAsync(request, context.RequestAborted).ConfigureAwait(false), ApiJson.Default.MachineEnded).ConfigureAwait(false);
+            await JsonBody.WriteAsync(context, await machine.StopAsync(request, context.RequestAborted).ConfigureAwait(false), ApiJson.Default.MachineEnded).ConfigureAwait(false);
         });
         Post(Routes.Execute, context => ExecEndpoint.AnswerAsync(context, Named(context)));
 
@@ -36,7 +34,7 @@ internal static class MachineEndpoints
         void Post(string route, RequestDelegate answer) => routes.MapMethods(route, [HttpMethods.Post], answer);
 
         void PostSwitch(string route, Func<ControlledMachine, CancellationToken, Task<MachineInfo>> change) => Post(route, async context =>
-            await AnswerAsync(context, await change(Named(context), context.RequestAborted).ConfigureAwait(false), ApiJson.Default.MachineInfo).ConfigureAwait(false));
+            await JsonBody.WriteAsync(context, await change(Named(context), context.RequestAborted).ConfigureAwait(false), ApiJson.Default.MachineInfo).ConfigureAwait(false));
 
         ControlledMachine Named(HttpContext context)
         {
@@ -46,15 +44,4 @@ internal static class MachineEndpoints
     }
 
     private static MachineList List(IMachineCatalog machines) => new() { Machines = [.. machines.Machines.Select(m => m.Describe())] };
-
-    private static Task AnswerAsync<T>(HttpContext context, T answer, JsonTypeInfo<T> type) =>
-        context.Response.WriteAsJsonAsync(answer, type, cancellationToken: context.RequestAborted);
-
-    /// <summary>The body, or null if there is none.</summary>
-    private static async Task<T?> ReadAsync<T>(HttpContext context, JsonTypeInfo<T> type) where T : class
-    {
-        using MemoryStream body = new();
-        await context.Request.Body.CopyToAsync(body, context.RequestAborted).ConfigureAwait(false);
-        return body.Length == 0 ? null : JsonSerializer.Deserialize(body.GetBuffer().AsSpan(0, (int)body.Length), type);
-    }
 }

@@ -40,6 +40,6 @@ internal static class Problems
     {
         context.Response.StatusCode = status;
         Problem problem = new() { Title = ReasonPhrases.GetReasonPhrase(status), Status = status, Detail = line.ReplaceLineEndings(" ") };
-        return context.Response.WriteAsJsonAsync(problem, ApiJson.Default.Problem, Problem.MediaType, context.RequestAborted);
+        return JsonBody.WriteAsync(context, problem, ApiJson.Default.Problem, Problem.MediaType);
     }
 }

@@ -1,0 +1,122 @@
+using Trapline.Control.Api;
+using Trapline.Control.Client;
+using Trapline.Machine;
+
+namespace Trapline.Control.Tests;
+
+/// <summary>What is asked by HTTP happens to the machine.</summary>
+public sealed class ApiTests
+{
+    private const string Name = ServedMachine.Name;
+
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(1);
+
+    [Fact]
+    public async Task ListAndDescriptionSayWhatTheMachineIs()
+    {
+        await using ServedMachine served = new();
+        MachineInfo machine = Assert.Single((await served.Client.ListAsync().WaitAsync(Limit)).Machines);
+        Assert.Equal((Name, MachineState.Running, "interpreter", 32ul << 20, 1, Environment.ProcessId, false),
+            (machine.Name, machine.State, machine.Engine, machine.MemoryBytes, machine.Vcpus, machine.Pid, machine.Executes));
+        Assert.InRange(machine.UptimeSeconds, 0, Limit.TotalSeconds);
+        Assert.Equal(machine with { UptimeSeconds = 0 }, await served.Client.DescribeAsync(Name).WaitAsync(Limit) with { UptimeSeconds = 0 });
+    }
+
+    [Fact]
+    public async Task PauseStopsTheGuestAndResumeLetsItGoOn()
+    {
+        await using ServedMachine served = new();
+        Assert.True(await served.RunsAsync());
+        Assert.Equal(MachineState.Paused, (await served.Client.SwitchAsync(Routes.Pause, Name).WaitAsync(Limit)).State);
+        int count = served.Line.Count;
+        await Task.Delay(200);
+        Assert.Equal(count, served.Line.Count);
+        Assert.Equal(MachineState.Paused, (await served.Client.SwitchAsync(Routes.Pause, Name).WaitAsync(Limit)).State); // again: nothing to do
+        Assert.Equal(MachineState.Running, (await served.Client.SwitchAsync(Routes.Resume, Name).WaitAsync(Limit)).State);
+        Assert.True(await served.RunsAsync());
+    }
+
+    [Fact]
+    public async Task ResetBeginsAnew()
+    {
+        await using ServedMachine served = new();
+        Assert.True(await served.RunsAsync());
+        MachineReport before = await served.Client.ReportAsync(Name).WaitAsync(Limit);
+        await served.Client.SwitchAsync(Routes.Reset, Name).WaitAsync(Limit);
+        Assert.True(await served.RunsAsync());
+        Assert.Equal(MachineStatus.Running, served.Machine.Status);
+        Assert.True(before.GuestSeconds > 0);
+    }
+
+    [Fact]
+    public async Task StatisticsCountWhatTheGuestDid()
+    {
+        await using ServedMachine served = new();
+        Assert.True(await served.RunsAsync());
+        MachineReport report = await served.Client.ReportAsync(Name).WaitAsync(Limit);
+        VcpuReport vcpu = Assert.Single(report.Vcpus);
+        Assert.True(vcpu.Instructions > 100_000);
+        Assert.Contains(report.Exits, e => e is { Kind: "port-out", Count: > 0 } && e.Target.Contains("0xe9", StringComparison.OrdinalIgnoreCase));
+    }
+
+    /// <summary>An NMI without a handler in a guest without an IDT is a triple fault: it has arrived.</summary>
+    [Fact]
+    public async Task AnNmiArrives()
+    {
+        await using ServedMachine served = new();
+        Assert.True(await served.RunsAsync());
+        await served.Client.SwitchAsync(Routes.Nmi, Name).WaitAsync(Limit);
+        Assert.Equal(MachineEnd.TripleFault, (await served.Machine.Completion.WaitAsync(Limit)).End);
+        ControlException refused = await Assert.ThrowsAsync<ControlException>(() => served.Client.SwitchAsync(Routes.Pause, Name));
+        Assert.Equal((409, $"machine '{Name}' has ended"), (refused.Status, refused.Message));
+    }
+
+    [Fact]
+    public async Task AGuestThatIgnoresItsPowerButtonIsStoppedWhenPatienceEnds()
+    {
+        await using ServedMachine served = new();
+        Assert.Equal(MachineState.Running, (await served.Client.SwitchAsync(Routes.PowerButton, Name).WaitAsync(Limit)).State);
+        await served.Client.SwitchAsync(Routes.Pause, Name).WaitAsync(Limit);
+        MachineEnded ended = await served.Client.StopAsync(Name, new StopRequest { PatienceSeconds = 0.2 }).WaitAsync(Limit);
+        Assert.Equal(new MachineEnded { End = "stopped", Reason = "the guest did not switch itself off" }, ended);
+        Assert.Equal(MachineState.Ended, (await served.Client.DescribeAsync(Name).WaitAsync(Limit)).State);
+    }
+
+    [Fact]
+    public async Task AForcedStopIsAtOnce()
+    {
+        await using ServedMachine served = new();
+        MachineEnded ended = await served.Client.StopAsync(Name, new StopRequest { Force = true }).WaitAsync(Limit);
+        Assert.Equal("stopped", ended.End);
+        Assert.Equal(MachineEnd.Stopped, (await served.Machine.Completion.WaitAsync(Limit)).End);
+    }
+
+    [Fact]
+    public async Task UnknownNamesAndImpossibleRequestsAreRefusedInOneLine()
+    {
+        await using ServedMachine served = new();
+        ControlException unknown = await Assert.ThrowsAsync<ControlException>(() => served.Client.DescribeAsync("other"));
+        Assert.Equal((404, "there is no machine 'other'"), (unknown.Status, unknown.Message));
+        ControlException patience = await Assert.ThrowsAsync<ControlException>(() => served.Client.StopAsync(Name, new StopRequest { PatienceSeconds = -1 }));
+        Assert.Equal(400, patience.Status);
+        Assert.Equal(MachineStatus.Running, served.Machine.Status);
+    }
+
+    /// <summary>The server of a run answers the request that ended the run.</summary>
+    [Fact]
+    public async Task WhoAskedForTheEndIsToldOfIt()
+    {
+        ServedMachine served = new();
+        Task<MachineEnded> asked;
+        await using (served)
+        {
+            await served.Client.ListAsync().WaitAsync(Limit);
+            using ControlClient other = new(served.SocketPath);
+            asked = other.StopAsync(Name, new StopRequest { Force = true });
+            await served.Machine.Completion.WaitAsync(Limit);
+            await asked.WaitAsync(Limit);
+        }
+        Assert.False(File.Exists(served.SocketPath));
+        Assert.Equal("stopped", (await asked).End);
+    }
+}
