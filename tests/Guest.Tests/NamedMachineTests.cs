@@ -1,0 +1,118 @@
+using System.Diagnostics;
+using Trapline.Testing;
+
+namespace Guest.Tests;
+
+/// <summary>A machine with a name, from outside: one process runs it, others speak to it.</summary>
+[Collection("guests")]
+public sealed class NamedMachineTests : IDisposable
+{
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
+
+    private readonly TemporaryDirectory _runtime = new();
+
+    public void Dispose() => _runtime.Dispose();
+
+    [GuestFact]
+    public async Task AMachineIsListedUsedPausedAndStoppedByItsName()
+    {
+        using Process machine = Start("run", "--name", "box", "--idle");
+        Task<string> machineErrors = machine.StandardError.ReadToEndAsync();
+        machine.StandardInput.Close();
+        await WaitForAsync(() => File.Exists(Path.Combine(_runtime.Path, "trapline", "box.sock")));
+
+        // The guest boots meanwhile: exec waits for it.
+        Assert.Equal((7, "in", "err\n"), await RunAsync("in", "exec", "box", "--", "sh", "-c", "cat; echo err >&2; exit 7"));
+        (int status, string list, _) = await RunAsync("", "list");
+        Assert.Equal(0, status);
+        Assert.Matches($@"^NAME +STATE .*\nbox +running +\S+ +\S+ +512M +1 +{machine.Id}\n$", list);
+        (status, _, string errors) = await RunAsync("", "run", "--name", "box", "--", "true");
+        Assert.Equal((2, true), (status, errors.StartsWith("trapline: the name 'box' is in use", StringComparison.Ordinal)));
+
+        // A program that runs stands while the machine does, and goes on with it.
+        using Process program = Start("exec", "box", "--", "sh", "-c", "echo started; read x; echo got $x");
+        Assert.Equal("started", await program.StandardOutput.ReadLineAsync().WaitAsync(Limit));
+        Assert.Equal((2, "", "trapline: machine 'box' is running a program already, and the guest runs one at a time: try again when that one has ended\n"),
+            await RunAsync("", "exec", "box", "--", "true"));
+        Assert.Equal((0, "box is paused\n", ""), await RunAsync("", "pause", "box"));
+        await program.StandardInput.WriteAsync("it\n");
+        await program.StandardInput.FlushAsync();
+        Task<string?> answer = program.StandardOutput.ReadLineAsync();
+        await Task.Delay(500);
+        Assert.False(answer.IsCompleted);
+        Assert.Contains("paused", (await RunAsync("", "list")).Output);
+        Assert.Equal((0, "box is running\n", ""), await RunAsync("", "resume", "box"));
+        Assert.Equal("got it", await answer.WaitAsync(Limit));
+        await program.WaitForExitAsync().WaitAsync(Limit);
+
+        (status, string statistics, _) = await RunAsync("", "stats", "box");
+        Assert.Equal(0, status);
+        Assert.Matches(@"^guest [0-9.]+ s\n", statistics);
+        Assert.Matches(@"\nexits [1-9][0-9]+\n", statistics);
+        Assert.Equal((141, "y\n", ""), await ShellAsync("exec box -- yes | head -1; echo ${PIPESTATUS[0]} >&2"));
+
+        Assert.Equal((0, "box has ended: the guest switched itself off\n", ""), await RunAsync("", "stop", "box"));
+        await machine.WaitForExitAsync().WaitAsync(Limit);
+        Assert.Equal((0, ""), (machine.ExitCode, await machineErrors));
+        Assert.Equal((2, "", "trapline: there is no machine 'box': none with a name is running; trapline run --name NAME starts one\n"), await RunAsync("", "stop", "box"));
+    }
+
+    /// <summary>A process that is killed leaves its socket; the name is free all the same.</summary>
+    [GuestFact]
+    public async Task TheNameOfAKilledProcessIsFree()
+    {
+        using (Process killed = Start("run", "--name", "box", "--idle"))
+        {
+            await WaitForAsync(() => File.Exists(Path.Combine(_runtime.Path, "trapline", "box.sock")));
+            killed.Kill();
+            await killed.WaitForExitAsync().WaitAsync(Limit);
+        }
+        Assert.True(File.Exists(Path.Combine(_runtime.Path, "trapline", "box.sock")));
+        Assert.Equal((0, "here\n", ""), await RunAsync("", "run", "--name", "box", "--", "echo", "here"));
+        Assert.False(File.Exists(Path.Combine(_runtime.Path, "trapline", "box.sock")));
+    }
+
+    /// <summary>Runs a pipeline and gives the status that it wrote to its errors.</summary>
+    private async Task<(int Status, string Output, string Errors)> ShellAsync(string arguments)
+    {
+        ProcessStartInfo start = StartInfo("bash", "-c", $"dotnet {Program} {arguments}");
+        using Process process = Process.Start(start)!;
+        process.StandardInput.Close();
+        Task<string> output = process.StandardOutput.ReadToEndAsync();
+        string errors = await process.StandardError.ReadToEndAsync().WaitAsync(Limit);
+        await process.WaitForExitAsync().WaitAsync(Limit);
+        return (int.Parse(errors.Trim()), await output, "");
+    }
+
+    private async Task<(int Status, string Output, string Errors)> RunAsync(string input, params string[] arguments)
+    {
+        using Process process = Start(arguments);
+        Task<string> output = process.StandardOutput.ReadToEndAsync();
+        Task<string> errors = process.StandardError.ReadToEndAsync();
+        await process.StandardInput.WriteAsync(input);
+        process.StandardInput.Close();
+        await process.WaitForExitAsync().WaitAsync(Limit);
+        return (process.ExitCode, await output, await errors);
+    }
+
+    private static string Program => Path.Combine(AppContext.BaseDirectory, "Trapline.Cli.dll");
+
+    private Process Start(params string[] arguments) => Process.Start(StartInfo("dotnet", [Program, .. arguments]))!;
+
+    private ProcessStartInfo StartInfo(string program, params string[] arguments)
+    {
+        ProcessStartInfo start = new(program, arguments) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        start.Environment["XDG_RUNTIME_DIR"] = _runtime.Path;
+        return start;
+    }
+
+    private static async Task WaitForAsync(Func<bool> condition)
+    {
+        Stopwatch watch = Stopwatch.StartNew();
+        while (!condition())
+        {
+            Assert.True(watch.Elapsed < Limit, "it does not happen");
+            await Task.Delay(50);
+        }
+    }
+}
