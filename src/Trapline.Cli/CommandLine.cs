@@ -78,6 +78,8 @@ internal static class CommandLine
         root.Add(StatsCommand.Build(output, errors));
         foreach (Command pressed in SwitchCommands.Build(output, errors))
             root.Add(pressed);
+        root.Add(StateCommands.BuildEngine(output, errors));
+        root.Add(StateCommands.BuildSave(output, errors));
         root.Add(StopCommand.Build(output, errors));
         root.Add(CpuCommand.Build(output));
         root.Add(DisassembleCommand.Build(output));

@@ -102,6 +102,38 @@ public sealed class ApiTests
         Assert.Equal(MachineStatus.Running, served.Machine.Status);
     }
 
+    [Fact]
+    public async Task TheEngineChangesUnderTheGuest()
+    {
+        await using ServedMachine served = new();
+        Assert.True(await served.RunsAsync());
+        EngineSwitched switched = await served.Client.SwitchEngineAsync(Name, new EngineRequest { Engine = "translator" }).WaitAsync(Limit);
+        Assert.Equal("translator", switched.Engine);
+        Assert.Equal("translator", (await served.Client.DescribeAsync(Name).WaitAsync(Limit)).Engine);
+        Assert.True(await served.RunsAsync());
+        ControlException unknown = await Assert.ThrowsAsync<ControlException>(() => served.Client.SwitchEngineAsync(Name, new EngineRequest { Engine = "steam" }));
+        Assert.Equal(400, unknown.Status);
+        Assert.Contains("'steam'", unknown.Message);
+        Assert.True(await served.RunsAsync());
+    }
+
+    [Fact]
+    public async Task AMachineIsSavedWhileItRuns()
+    {
+        await using ServedMachine served = new();
+        Assert.True(await served.RunsAsync());
+        string path = Path.Combine(served.Directory.Path, "state");
+        Assert.Equal(path, (await served.Client.SaveAsync(Name, new SaveRequest { Path = path }).WaitAsync(Limit)).Path);
+        Assert.True(await served.RunsAsync());
+        using VirtualMachine restored = VirtualMachine.Restore(path);
+        restored.Start();
+        Assert.Equal(MachineStatus.Running, restored.Status);
+        Assert.True(await restored.MemoryChecked.WaitAsync(Limit));
+        foreach (string bad in (string[])["relative", "/nowhere/at/all"])
+            Assert.Equal(400, (await Assert.ThrowsAsync<ControlException>(() => served.Client.SaveAsync(Name, new SaveRequest { Path = bad }))).Status);
+        Assert.True(await served.RunsAsync());
+    }
+
     /// <summary>The server of a run answers the request that ended the run.</summary>
     [Fact]
     public async Task WhoAskedForTheEndIsToldOfIt()

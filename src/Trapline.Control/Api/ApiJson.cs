@@ -12,6 +12,10 @@ namespace Trapline.Control.Api;
 [JsonSerializable(typeof(MachineInfo))]
 [JsonSerializable(typeof(MachineReport))]
 [JsonSerializable(typeof(StopRequest))]
+[JsonSerializable(typeof(EngineRequest))]
+[JsonSerializable(typeof(EngineSwitched))]
+[JsonSerializable(typeof(SaveRequest))]
+[JsonSerializable(typeof(MachineSaved))]
 [JsonSerializable(typeof(MachineEnded))]
 [JsonSerializable(typeof(Problem))]
 public sealed partial class ApiJson : JsonSerializerContext

@@ -12,6 +12,8 @@ public static class Routes
     public const string Stop = Machine + "/stop";
     public const string PowerButton = Machine + "/power-button";
     public const string Nmi = Machine + "/nmi";
+    public const string Engine = Machine + "/engine";
+    public const string Save = Machine + "/save";
     public const string Execute = Machine + "/exec";
 
     /// <summary>A route with the name of a machine filled in.</summary>

@@ -55,8 +55,13 @@ public sealed class ControlClient : IDisposable
         SendAsync(new HttpRequestMessage(HttpMethod.Post, Routes.For(route, name)), ApiJson.Tolerant.MachineInfo, cancellation);
 
     public Task<MachineEnded> StopAsync(string name, StopRequest request, CancellationToken cancellation = default) =>
-        SendAsync(new HttpRequestMessage(HttpMethod.Post, Routes.For(Routes.Stop, name)) { Content = JsonContent.Create(request, ApiJson.Default.StopRequest) },
-            ApiJson.Tolerant.MachineEnded, cancellation);
+        PostAsync(Routes.For(Routes.Stop, name), request, ApiJson.Default.StopRequest, ApiJson.Tolerant.MachineEnded, cancellation);
+
+    public Task<EngineSwitched> SwitchEngineAsync(string name, EngineRequest request, CancellationToken cancellation = default) =>
+        PostAsync(Routes.For(Routes.Engine, name), request, ApiJson.Default.EngineRequest, ApiJson.Tolerant.EngineSwitched, cancellation);
+
+    public Task<MachineSaved> SaveAsync(string name, SaveRequest request, CancellationToken cancellation = default) =>
+        PostAsync(Routes.For(Routes.Save, name), request, ApiJson.Default.SaveRequest, ApiJson.Tolerant.MachineSaved, cancellation);
 
     /// <summary>Runs a program in the guest, whose agent may still be coming up.</summary>
     public async Task<RemoteProgram> ExecuteAsync(string name, GuestProgram program, CancellationToken cancellation = default)
@@ -88,6 +93,10 @@ public sealed class ControlClient : IDisposable
 
     private Task<T> GetAsync<T>(string path, JsonTypeInfo<T> type, CancellationToken cancellation) =>
         SendAsync(new HttpRequestMessage(HttpMethod.Get, path), type, cancellation);
+
+    private Task<TAnswer> PostAsync<TRequest, TAnswer>(
+        string path, TRequest request, JsonTypeInfo<TRequest> requestType, JsonTypeInfo<TAnswer> answerType, CancellationToken cancellation) =>
+        SendAsync(new HttpRequestMessage(HttpMethod.Post, path) { Content = JsonContent.Create(request, requestType) }, answerType, cancellation);
 
     private async Task<T> SendAsync<T>(HttpRequestMessage request, JsonTypeInfo<T> type, CancellationToken cancellation)
     {

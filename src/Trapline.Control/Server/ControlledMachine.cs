@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using Trapline.Control.Api;
+using Trapline.Core;
 using Trapline.Machine;
 
 namespace Trapline.Control.Server;
@@ -70,6 +71,22 @@ public sealed class ControlledMachine(string name, VirtualMachine machine, IGues
 
     public Task<MachineReport> ReportAsync(CancellationToken cancellation) => InTurn(() => Report(machine.Statistics), cancellation);
 
+    /// <summary>Has another engine run the machine; the guest does not notice.</summary>
+    public Task<EngineSwitched> SwitchEngineAsync(EngineRequest request, CancellationToken cancellation) => InTurn(() =>
+    {
+        TimeSpan pause = machine.SwitchEngineAsync(Engines.Choose(request.Engine).Name).GetAwaiter().GetResult();
+        return new EngineSwitched { Engine = machine.EngineName, PauseSeconds = pause.TotalSeconds };
+    }, cancellation);
+
+    /// <summary>Saves the machine to a file, and goes on with that should the client give up.</summary>
+    public Task<MachineSaved> SaveAsync(SaveRequest request, CancellationToken cancellation) => InTurn(() =>
+    {
+        if (!Path.IsPathRooted(request.Path))
+            throw new BadInputException($"path '{request.Path}' is not absolute: the machine's process has a folder of its own");
+        TimeSpan pause = machine.SaveAsync(request.Path).GetAwaiter().GetResult();
+        return new MachineSaved { Path = request.Path, PauseSeconds = pause.TotalSeconds };
+    }, cancellation);
+
     /// <summary>Ends the machine, and goes on with that should the client give up.</summary>
     public async Task<MachineEnded> StopAsync(StopRequest request, CancellationToken cancellation)
     {
@@ -117,7 +134,7 @@ public sealed class ControlledMachine(string name, VirtualMachine machine, IGues
             }
             catch (Exception e) when (e is ObjectDisposedException or InvalidOperationException)
             {
-                throw RefusedException.Ended(name);
+                throw machine.Status == MachineStatus.Ended ? RefusedException.Ended(name) : new RefusedException(409, $"machine '{name}': {e.Message}");
             }
             finally
             {

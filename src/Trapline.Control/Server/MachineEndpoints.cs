@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization.Metadata;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
@@ -19,6 +20,8 @@ internal static class MachineEndpoints
         PostSwitch(Routes.Reset, (machine, cancellation) => machine.ResetAsync(cancellation));
         PostSwitch(Routes.PowerButton, (machine, cancellation) => machine.PressPowerButtonAsync(cancellation));
         PostSwitch(Routes.Nmi, (machine, cancellation) => machine.SendNmiAsync(cancellation));
+        PostBody(Routes.Engine, ApiJson.Default.EngineRequest, ApiJson.Default.EngineSwitched, (machine, request, cancellation) => machine.SwitchEngineAsync(request, cancellation));
+        PostBody(Routes.Save, ApiJson.Default.SaveRequest, ApiJson.Default.MachineSaved, (machine, request, cancellation) => machine.SaveAsync(request, cancellation));
         Post(Routes.Stop, async context =>
         {
             ControlledMachine machine = Named(context);
@@ -35,6 +38,15 @@ internal static class MachineEndpoints
 
         void PostSwitch(string route, Func<ControlledMachine, CancellationToken, Task<MachineInfo>> change) => Post(route, async context =>
             await JsonBody.WriteAsync(context, await change(Named(context), context.RequestAborted).ConfigureAwait(false), ApiJson.Default.MachineInfo).ConfigureAwait(false));
+
+        void PostBody<TRequest, TAnswer>(
+            string route, JsonTypeInfo<TRequest> requestType, JsonTypeInfo<TAnswer> answerType,
+            Func<ControlledMachine, TRequest, CancellationToken, Task<TAnswer>> change) where TRequest : class => Post(route, async context =>
+        {
+            ControlledMachine machine = Named(context);
+            TRequest request = await JsonBody.ReadAsync(context, requestType).ConfigureAwait(false) ?? throw new RefusedException(400, "the request has no body");
+            await JsonBody.WriteAsync(context, await change(machine, request, context.RequestAborted).ConfigureAwait(false), answerType).ConfigureAwait(false);
+        });
 
         ControlledMachine Named(HttpContext context)
         {
