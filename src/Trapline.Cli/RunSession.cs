@@ -96,14 +96,13 @@ internal sealed class RunSession(RunSettings settings)
                 CommandLine = settings.Append ?? "",
             }
             : null;
-        EngineChoice engine = Engines.Choose(settings.Cpu.Engine);
-        if (settings.Verbose)
+        if (settings.Verbose && Engines.Choose(settings.Cpu.Engine) is { } engine)
             Console.Error.WriteLine($"trapline: engine {engine.Name}: {engine.Why}");
         EscapeFilter escape = new(_quit.Cancel, () => InteractiveTerminal.Say(EscapeFilter.Help));
         MachineSpecification specification = new()
         {
             MemoryBytes = settings.MemoryBytes,
-            Cpu = settings.Cpu with { Engine = engine.Name },
+            Cpu = settings.Cpu,
             Boot = boot,
             Test = settings.Test,
             End = asCommand && !settings.Idle ? settings.End with { NoReboot = true } : settings.End,

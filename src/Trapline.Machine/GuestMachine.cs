@@ -24,12 +24,14 @@ public sealed partial class GuestMachine : IDisposable, IBoardHost
     private MachineOutcome? _end;
     private bool _reset;
     private bool _disposed;
+    private readonly bool _choseEngine;
 
     private GuestMachine(MachineSpecification specification, EngineFactory? engines, MachineImage? image)
     {
         // An override needs no choice, which may cost a probe.
         string engine = engines is null ? Engines.Choose(specification.Cpu.Engine).Name : specification.Cpu.Engine;
         Specification = specification with { Cpu = specification.Cpu with { Engine = engine } };
+        _choseEngine = specification.Cpu.Engine == Engines.Default;
         Engines.Check(specification.Cpu);
         _engines = engines ?? Engines.Find(engine);
         EngineName = engine;
@@ -59,8 +61,11 @@ public sealed partial class GuestMachine : IDisposable, IBoardHost
     public string BootProtocol => Board.BootProtocol;
 
     /// <summary>One line for people if the engine that was asked for cannot run here and another took over; else null.</summary>
-    public string? EngineNote => Board.Vcpus.Select(v => v.Engine.Shortcoming).FirstOrDefault(s => s is not null) is { } why
-        ? $"the interpreter runs this machine, not the {EngineName}: {why}" : null;
+    public string? EngineNote => (Board.Vcpus.Select(v => v.Engine.Shortcoming).FirstOrDefault(s => s is not null) ?? NoTranslator) is { } why
+        ? $"the interpreter runs this machine, not the {(EngineName == "interpreter" ? "translator" : EngineName)}: {why}" : null;
+
+    /// <summary>Why the best engine here was the interpreter, if the choice was ours.</summary>
+    private string? NoTranslator => _choseEngine && EngineName == "interpreter" ? Cpu.SoftwareVcpu.TranslatorObstacle : null;
 
     /// <summary>Guest RAM. A reset replaces it.</summary>
     public GuestMemory Memory => Board.Memory;
