@@ -36,9 +36,12 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     private readonly Thread _thread;
     private readonly HostEvent _wake = new();
 
-    /// <summary>Guards <see cref="_isStanding"/> and the changes of <see cref="_pause"/> and <see cref="_end"/>; pulsed at each.</summary>
+    /// <summary>Guards <see cref="_isStanding"/>, <see cref="_hasEnded"/> and the changes of <see cref="_pause"/> and <see cref="_end"/>; pulsed at each.</summary>
     private readonly object _commands = new();
     private bool _isStanding;
+
+    /// <summary>The thread runs no more guest code, whatever it is told.</summary>
+    private bool _hasEnded;
     private volatile IVcpuEngine _engine;
     private volatile bool _pause;
     private volatile bool _end;
@@ -87,7 +90,7 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     {
         lock (_commands)
         {
-            while (!_isStanding)
+            while (!_isStanding && !_hasEnded)
                 Monitor.Wait(_commands);
         }
     }
@@ -239,7 +242,7 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
         {
             lock (_commands)
             {
-                _isStanding = true;
+                _hasEnded = true;
                 Monitor.PulseAll(_commands);
             }
         }
