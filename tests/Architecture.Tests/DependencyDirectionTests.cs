@@ -14,10 +14,11 @@ public class DependencyDirectionTests
         ["Trapline.Cpu"] = ["Trapline.Core", "Trapline.Host", "Trapline.Memory", "Trapline.X86"],
         ["Trapline.Kvm"] = ["Trapline.Core", "Trapline.Host", "Trapline.Memory", "Trapline.X86"],
         ["Trapline.Devices"] = ["Trapline.Core"],
+        ["Trapline.Storage"] = ["Trapline.Core", "Trapline.Host"],
         ["Trapline.Machine"] = ["Trapline.Core", "Trapline.Host", "Trapline.Memory", "Trapline.X86", "Trapline.Cpu", "Trapline.Kvm", "Trapline.Devices"],
         ["Trapline"] = ["Trapline.Core", "Trapline.X86", "Trapline.Machine"],
         ["Trapline.Control"] = ["Trapline.Core", "Trapline.Host", "Trapline.X86", "Trapline.Machine", "Trapline"],
-        ["Trapline.Cli"] = ["Trapline.Core", "Trapline.Host", "Trapline.X86", "Trapline.Machine", "Trapline", "Trapline.Control"],
+        ["Trapline.Cli"] = ["Trapline.Core", "Trapline.Host", "Trapline.Storage", "Trapline.X86", "Trapline.Machine", "Trapline", "Trapline.Control"],
     };
 
     public static TheoryData<string> Rooms => [.. Repository.Projects("src").Keys];
