@@ -4,7 +4,7 @@ namespace Trapline.Machine;
 public static class MachineConstants
 {
     /// <summary>Raised when a saved machine could not go on in this one: chips, wiring or addresses changed.</summary>
-    public const int Version = 1;
+    public const int Version = 2;
 
     /// <summary>Time-stamp counter and local APIC timer. One tick is one nanosecond of guest time. CPUID leaves 0x15 and 0x16 must agree.</summary>
     public const long TscHertz = 1_000_000_000;
@@ -40,6 +40,10 @@ public static class MachineConstants
     /// <summary>ACPI power management block and its interrupt.</summary>
     public const ushort PowerManagementBase = 0x600;
     public const int SciInterrupt = 9;
+
+    /// <summary>The general-purpose event by which the guest is told of a new generation identifier, and where that lies: behind the ACPI tables.</summary>
+    public const int GenerationEvent = 5;
+    public const ulong GenerationIdAddress = 0xE_FF00;
     public const ushort PanicPort = 0x505;
     public const ushort FirmwareConfigurationPort = 0x510;
     public const ushort DebugConsolePort = 0xE9;

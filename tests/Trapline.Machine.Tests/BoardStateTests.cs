@@ -3,6 +3,7 @@ using System.Reflection;
 using Iced.Intel;
 using Trapline.Core;
 using Trapline.Devices.InterruptControllers;
+using Trapline.Devices.Timers;
 using Trapline.Machine.Firmware;
 using Trapline.Memory;
 using Trapline.X86;
@@ -183,8 +184,35 @@ public class BoardStateTests
         using MachineImage again = copy.Capture();
         Assert.Equal(Text(image), Text(again));
 
-        static string Text(MachineImage image) => string.Join('\n', image.Board.Parts.Where(p => p.Name != "rtc")
+        // Time of day goes on, and the copy has been told that it is one.
+        static string Text(MachineImage image) => string.Join('\n', image.Board.Parts.Where(p => p.Name is not ("rtc" or "pm"))
             .Select(p => p.Name + " " + System.Text.Json.JsonSerializer.Serialize(p.State, p.State.GetType())));
+    }
+
+    [Fact]
+    public void EveryMachineThatBeginsWithAnImageHasAGenerationOfItsOwn()
+    {
+        using GuestMachine machine = GuestMachine.Create(Everything);
+        byte[] first = Generation(machine);
+        using MachineImage image = machine.Capture();
+        Assert.Equal(first, Generation(machine)); // the original stays what it was
+        using GuestMachine one = GuestMachine.Continue(image, Everything), other = GuestMachine.Continue(image, Everything);
+        Assert.Equal(3, new[] { first, Generation(one), Generation(other) }.Select(Convert.ToHexString).Distinct().Count());
+        byte[] before = Generation(one);
+        one.SwitchEngine("interpreter");
+        Assert.Equal(before, Generation(one));
+        Assert.Equal(1 << MachineConstants.GenerationEvent, Events(one));
+        Assert.Equal(0, Events(machine));
+
+        static byte Events(GuestMachine machine) => Field<PcBoard>(machine, "_board").Save().Find<AcpiPmState>("pm")!.GeneralStatus;
+    }
+
+    private static byte[] Generation(GuestMachine machine)
+    {
+        byte[] identifier = new byte[16];
+        Assert.True(machine.Memory.TryRead(new Gpa(MachineConstants.GenerationIdAddress), identifier));
+        Assert.NotEqual(new byte[16], identifier);
+        return identifier;
     }
 
     [Fact]

@@ -3,10 +3,10 @@ using Trapline.Core;
 namespace Trapline.Devices.Timers;
 
 /// <summary>State of the ACPI fixed hardware.</summary>
-[SavedState("acpi-pm", 1)]
-public sealed record AcpiPmState(ushort Status, ushort Enable, ushort Control, long SeenHalfPeriods);
+[SavedState("acpi-pm", 2)]
+public sealed record AcpiPmState(ushort Status, ushort Enable, ushort Control, long SeenHalfPeriods, byte GeneralStatus, byte GeneralEnable);
 
-/// <summary>ACPI fixed hardware: the PM1a event and control blocks and the power management timer (ACPI 6.4, 4.8).</summary>
+/// <summary>ACPI fixed hardware: the PM1a event and control blocks, the power management timer and a block of eight general-purpose events (ACPI 6.4, 4.8).</summary>
 /// <remarks>There is no legacy mode: SCI_EN is always set, so the FADT's SMI_CMD must be 0. Lock order: this, then the line; the sleep
 /// callback runs with no lock held.</remarks>
 public sealed class AcpiPm : ISavedDevice<AcpiPmState>, IDisposable
@@ -25,6 +25,7 @@ public sealed class AcpiPm : ISavedDevice<AcpiPmState>, IDisposable
     private readonly TickRate _rate = new(TimerHertz);
     private readonly int _timerBits;
     private ushort _status, _enable, _control = SciEnable;
+    private byte _generalStatus, _generalEnable;
     private long _seenHalfPeriods;
 
     /// <param name="sci">The system control interrupt, level-triggered.</param>
@@ -40,6 +41,7 @@ public sealed class AcpiPm : ISavedDevice<AcpiPmState>, IDisposable
         EventPorts = new EventBlock(this);
         ControlPorts = new ControlBlock(this);
         TimerPorts = new TimerBlock(this);
+        GeneralPorts = new GeneralBlock(this);
     }
 
     /// <summary>Four ports: PM1_STS and PM1_EN.</summary>
@@ -50,6 +52,19 @@ public sealed class AcpiPm : ISavedDevice<AcpiPmState>, IDisposable
 
     /// <summary>Four ports: PM_TMR, read-only.</summary>
     public IPortDevice TimerPorts { get; }
+
+    /// <summary>Two ports: GPE0_STS and GPE0_EN.</summary>
+    public IPortDevice GeneralPorts { get; }
+
+    /// <summary>A general-purpose event, 0 to 7, which a method of the DSDT explains.</summary>
+    public void RaiseGeneralEvent(int number)
+    {
+        lock (_lock)
+        {
+            _generalStatus |= (byte)(1 << number);
+            Update();
+        }
+    }
 
     /// <summary>The fixed power button: asks the guest to shut down.</summary>
     public void PressPowerButton()
@@ -66,6 +81,7 @@ public sealed class AcpiPm : ISavedDevice<AcpiPmState>, IDisposable
         lock (_lock)
         {
             _status = _enable = 0;
+            _generalStatus = _generalEnable = 0;
             _control = SciEnable;
             Update();
         }
@@ -86,7 +102,7 @@ public sealed class AcpiPm : ISavedDevice<AcpiPmState>, IDisposable
             _timer.Arm(_rate.Nanoseconds((half + 1) << (_timerBits - 1)));
         else
             _timer.Disarm();
-        _sci.Set((_status & _enable) != 0);
+        _sci.Set((_status & _enable) != 0 || (_generalStatus & _generalEnable) != 0);
     }
 
     private void OnTimer()
@@ -98,7 +114,7 @@ public sealed class AcpiPm : ISavedDevice<AcpiPmState>, IDisposable
     public AcpiPmState Save()
     {
         lock (_lock)
-            return new AcpiPmState(_status, _enable, _control, _seenHalfPeriods);
+            return new AcpiPmState(_status, _enable, _control, _seenHalfPeriods, _generalStatus, _generalEnable);
     }
 
     public void Restore(AcpiPmState state)
@@ -106,6 +122,7 @@ public sealed class AcpiPm : ISavedDevice<AcpiPmState>, IDisposable
         lock (_lock)
         {
             (_status, _enable, _control, _seenHalfPeriods) = (state.Status, state.Enable, state.Control, state.SeenHalfPeriods);
+            (_generalStatus, _generalEnable) = (state.GeneralStatus, state.GeneralEnable);
             Update();
         }
     }
@@ -170,6 +187,27 @@ public sealed class AcpiPm : ISavedDevice<AcpiPmState>, IDisposable
             }
             if (sleep >= 0)
                 owner._sleep(sleep);
+        }
+    }
+
+    private sealed class GeneralBlock(AcpiPm owner) : ByteWidePorts
+    {
+        protected override byte ReadByte(int offset)
+        {
+            lock (owner._lock)
+                return offset == 0 ? owner._generalStatus : offset == 1 ? owner._generalEnable : (byte)0xFF;
+        }
+
+        protected override void WriteByte(int offset, byte value)
+        {
+            lock (owner._lock)
+            {
+                if (offset == 0)
+                    owner._generalStatus &= (byte)~value; // written ones clear
+                else if (offset == 1)
+                    owner._generalEnable = value;
+                owner.Update();
+            }
         }
     }
 

@@ -8,7 +8,7 @@ internal static class AcpiTables
     public const ulong RootPointer = MachineConstants.FirmwareAreaStart;
 
     private const ulong FirstTable = RootPointer + 0x40;
-    private const ulong TablesEnd = 0xF_0000;
+    private const ulong TablesEnd = MachineConstants.GenerationIdAddress;
     private const byte SystemIo = 1, SystemMemory = 0;
 
     /// <summary>All tables with their addresses, the root pointer first.</summary>
@@ -56,7 +56,7 @@ internal static class AcpiTables
     /// <summary>ACPI 6.5, 5.2.9. SMI_CMD is 0: the machine is in ACPI mode from the start.</summary>
     private static byte[] Fadt(uint facs, ulong dsdt)
     {
-        const ushort events = MachineConstants.PowerManagementBase, control = events + 4, timer = events + 8;
+        const ushort events = MachineConstants.PowerManagementBase, control = events + 4, timer = events + 8, general = events + 0xC;
         byte[] t = new byte[276];
         void Byte(int at, byte value) => t[at] = value;
         void Word(int at, ushort value) => BinaryPrimitives.WriteUInt16LittleEndian(t.AsSpan(at), value);
@@ -70,9 +70,11 @@ internal static class AcpiTables
         Double(56, events);
         Double(64, control);
         Double(76, timer);
+        Double(80, general);
         Byte(88, 4);
         Byte(89, 2);
         Byte(91, 4);
+        Byte(92, 2); // GPE0: eight events
         Word(96, 0xFFFF); // no C2
         Word(98, 0xFFFF); // no C3
         Byte(108, 0x32);  // century
@@ -85,6 +87,7 @@ internal static class AcpiTables
         Address(148, 32, 2, events);
         Address(172, 16, 2, control);
         Address(208, 32, 3, timer);
+        Address(220, 16, 1, general);
         return AcpiTable.Build("FACP", 6, t[36..]);
     }
 

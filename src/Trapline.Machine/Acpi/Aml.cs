@@ -18,6 +18,9 @@ internal static class Aml
 
     public static byte[] Return(byte[] value) => [0xA4, .. value];
 
+    /// <summary>Tells the operating system that something happened to a device.</summary>
+    public static byte[] Notify(string device, ulong what) => [0x86, .. NameString(device), .. Integer(what)];
+
     public static byte[] Name(string name, byte[] value) => [0x08, .. NameString(name), .. value];
 
     public static byte[] Integer(ulong value)

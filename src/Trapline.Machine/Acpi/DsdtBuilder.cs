@@ -12,7 +12,8 @@ internal static class DsdtBuilder
 
     public static byte[] Build(FirmwareFacts facts) => AcpiTable.Build("DSDT", 2,
     [
-        .. Aml.Scope("\\_SB", [.. Processors(facts.Vcpus), Motherboard(), PciHost(facts), Hpet()]),
+        .. Aml.Scope("\\_SB", [.. Processors(facts.Vcpus), Motherboard(), PciHost(facts), Hpet(), GenerationId()]),
+        .. Aml.Scope("\\_GPE", Aml.Method($"_E{MachineConstants.GenerationEvent:X2}", 0, Aml.Notify("\\_SB.VGID", 0x80))),
         // S5 alone: PM1a_CNT's SLP_TYP is 0 (the second is for PM1b, which is not there).
         .. Aml.Name("\\_S5", Aml.Package(Aml.Integer(0), Aml.Integer(0), Aml.Integer(0), Aml.Integer(0))),
     ]);
@@ -39,6 +40,13 @@ internal static class DsdtBuilder
         Aml.Name("_HID", Aml.EisaId("PNP0103")),
         Aml.Name("_UID", Aml.Integer(0)),
         Aml.Name("_CRS", Aml.Resources(AmlResource.FixedMemory((uint)MachineConstants.HpetBase, 0x400))));
+
+    /// <summary>Microsoft, "Virtual Machine Generation ID": guests know it by _CID; ADDR is its address, low half first.</summary>
+    private static byte[] GenerationId() => Aml.Device("VGID",
+        Aml.Name("_HID", Aml.Text("TRAP0001")),
+        Aml.Name("_CID", Aml.Text("VM_Gen_Counter")),
+        Aml.Name("_DDN", Aml.Text("VM_Gen_Counter")),
+        Aml.Name("ADDR", Aml.Package(Aml.Integer((uint)MachineConstants.GenerationIdAddress), Aml.Integer(MachineConstants.GenerationIdAddress >> 32))));
 
     private static byte[] PciHost(FirmwareFacts facts) => Aml.Device("PCI0",
         Aml.Name("_HID", Aml.EisaId("PNP0A08")),

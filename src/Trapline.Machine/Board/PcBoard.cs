@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using System.Security.Cryptography;
 using Trapline.Core;
 using Trapline.Devices.Debug;
 using Trapline.Devices.Firmware;
@@ -29,6 +30,7 @@ internal sealed class PcBoard : IDisposable
     private const int MaximumSerialPorts = ConsoleSpecification.MaximumSerialPorts;
 
     private readonly AcpiPm _power;
+    private readonly GenerationId _generation;
     private readonly ParavirtualVcpu[] _paravirtual;
     private SharedLine[] _pciLines = [];
     private readonly List<IDisposable> _timed = [];
@@ -65,6 +67,7 @@ internal sealed class PcBoard : IDisposable
             if (state.Find<BiosState>(BiosPart) is { } bios)
                 AddBios(bios.Disk.Image);
             _parts.Restore(WithoutStrangeBackends(state.Parts));
+            _generation.Renew(RandomNumberGenerator.GetBytes(GenerationId.Length));
         }
         catch
         {
@@ -96,6 +99,8 @@ internal sealed class PcBoard : IDisposable
             AddKeyboardController();
             AddSerialPorts();
             FwCfg configuration = AddFirmwareConfiguration();
+            _generation = new GenerationId(Memory, () => _power.RaiseGeneralEvent(MachineConstants.GenerationEvent));
+            _parts.Add("generation-id", _generation);
             AddDebugDevices();
             FirmwareData.Describe(cmos, configuration, Layout, vcpus);
 
@@ -231,6 +236,7 @@ internal sealed class PcBoard : IDisposable
         _ports.Add("PM events", power.EventPorts, start, 4);
         _ports.Add("PM control", power.ControlPorts, start + 4, 2);
         _ports.Add("PM timer", power.TimerPorts, start + 8, 4);
+        _ports.Add("general events", power.GeneralPorts, start + 0xC, 2);
         return power;
     }
 
@@ -425,6 +431,7 @@ internal sealed class PcBoard : IDisposable
         {
             FirmwareFacts facts = new(Vcpus.Count, Layout, [.. _consoles.Serial.Select(s => s is not null)], _specification.End.PanicDevice);
             PowerOn firmware = new(Memory, Layout, _ports, facts);
+            _generation.Place(MachineConstants.GenerationIdAddress, RandomNumberGenerator.GetBytes(GenerationId.Length));
             BootPlan plan = firmware.Load(boot, _model.Has(Feature.Lm));
             firmware.ProgramChips(_interrupts.LocalApics[0]);
             if (plan.Services)

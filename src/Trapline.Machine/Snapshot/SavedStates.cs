@@ -10,7 +10,7 @@ internal static class SavedStates
 {
     private static readonly JsonTypeInfo[] States =
     [
-        SnapshotJson.Default.AcpiPmState, SnapshotJson.Default.BackendState, SnapshotJson.Default.BiosState, SnapshotJson.Default.FwCfgState, SnapshotJson.Default.HpetState, SnapshotJson.Default.I8042State, SnapshotJson.Default.IoApicState,
+        SnapshotJson.Default.AcpiPmState, SnapshotJson.Default.BackendState, SnapshotJson.Default.BiosState, SnapshotJson.Default.FwCfgState, SnapshotJson.Default.GenerationIdState, SnapshotJson.Default.HpetState, SnapshotJson.Default.I8042State, SnapshotJson.Default.IoApicState,
         SnapshotJson.Default.LocalApicState, SnapshotJson.Default.MachineMsrsState, SnapshotJson.Default.ParavirtualState, SnapshotJson.Default.PciFunctionState, SnapshotJson.Default.PciMechanism1State, SnapshotJson.Default.PicPairState,
         SnapshotJson.Default.Pit8254State, SnapshotJson.Default.PostCodeState, SnapshotJson.Default.ResetPortState, SnapshotJson.Default.RtcCmosState, SnapshotJson.Default.Serial16550State, SnapshotJson.Default.SharedLineState,
         SnapshotJson.Default.TestDeviceState, SnapshotJson.Default.VcpuState,

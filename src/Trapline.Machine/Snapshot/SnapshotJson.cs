@@ -23,6 +23,7 @@ namespace Trapline.Machine;
 [JsonSerializable(typeof(BackendState))]
 [JsonSerializable(typeof(BiosState))]
 [JsonSerializable(typeof(FwCfgState))]
+[JsonSerializable(typeof(GenerationIdState))]
 [JsonSerializable(typeof(HpetState))]
 [JsonSerializable(typeof(I8042State))]
 [JsonSerializable(typeof(IoApicState))]

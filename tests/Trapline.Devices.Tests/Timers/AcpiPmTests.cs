@@ -36,6 +36,24 @@ public class AcpiPmTests
         Assert.Equal(0x0100_0000u, pm.EventPorts.ReadPort(0, 4));
     }
 
+    [Fact]
+    public void AGeneralEventRaisesTheSciUntilItIsCleared()
+    {
+        AcpiPm pm = Make(_sci);
+        pm.RaiseGeneralEvent(5);
+        Assert.False(_sci.Level);
+        pm.GeneralPorts.WritePort(1, 1, 1 << 5);
+        Assert.True(_sci.Level);
+        Assert.Equal(0x2020u, pm.GeneralPorts.ReadPort(0, 2));
+        pm.GeneralPorts.WritePort(0, 1, 1 << 4);
+        Assert.True(_sci.Level);
+        AcpiPm copy = Make(new RecordingLine());
+        copy.Restore(pm.Save());
+        Assert.Equal(0x2020u, copy.GeneralPorts.ReadPort(0, 2));
+        pm.GeneralPorts.WritePort(0, 1, 1 << 5);
+        Assert.False(_sci.Level);
+    }
+
     [Theory]
     [InlineData(false, 24)]
     [InlineData(true, 32)]
