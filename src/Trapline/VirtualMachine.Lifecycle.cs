@@ -12,7 +12,14 @@ public sealed partial class VirtualMachine
     /// <summary>Stops all vCPUs and guest time with them; returns when they stand. Blocks: not for vCPU threads.</summary>
     public void Pause() => _machine.Pause();
 
-    public void Resume() => _machine.Resume();
+    /// <summary>Goes on after <see cref="Pause"/>. The default guest, to which no time has passed, is told the time of day.</summary>
+    public void Resume()
+    {
+        bool wasPaused = Status == MachineStatus.Paused;
+        _machine.Resume();
+        if (wasPaused && _agent is { Ready: { IsCompletedSuccessfully: true, Result: true } })
+            _agent.Refresh();
+    }
 
     /// <summary>Resets the machine, as its reset button does; it ends if its specification says so.</summary>
     public void Reset() => _machine.Reset();
