@@ -80,13 +80,15 @@ internal static class CommandLine
             root.Add(pressed);
         root.Add(StateCommands.BuildEngine(output, errors));
         root.Add(StateCommands.BuildSave(output, errors));
+        Command fork = ForkCommand.Build(output, errors);
+        root.Add(fork);
         root.Add(StopCommand.Build(output, errors));
         root.Add(CpuCommand.Build(output));
         root.Add(DisassembleCommand.Build(output));
         root.Add(DoctorCommand.Build(output));
         root.Add(CompletionCommand.Build(output));
         HelpOption help = root.Options.OfType<HelpOption>().Single();
-        ExtendedHelp extended = new((HelpAction)help.Action!, new() { [run] = RunExamples + ExitCodes.Help, [exec] = ExecCommand.Examples });
+        ExtendedHelp extended = new((HelpAction)help.Action!, new() { [run] = RunExamples + ExitCodes.Help, [exec] = ExecCommand.Examples, [fork] = ForkCommand.Examples });
         help.Action = extended;
         root.SetAction(extended.Invoke);
         root.Options.OfType<VersionOption>().Single().Action = new PrintVersion(output);

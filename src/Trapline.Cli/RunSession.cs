@@ -57,8 +57,6 @@ internal sealed class RunSession(RunSettings settings)
                 : asCommand ? await guest.RunCommandAsync(Program(), doing).ConfigureAwait(false)
                 : await guest.RunShellAsync(doing).ConfigureAwait(false);
             outcome = await vm.OutcomeAsync().ConfigureAwait(false);
-            if (named != null)
-                await named.DisposeAsync().ConfigureAwait(false);
             if (!TerminalIsSerial(asCommand))
                 lastLines = vm.LastConsoleLines(12);
             statistics = settings.Statistics ? vm.Statistics : null;
@@ -71,6 +69,8 @@ internal sealed class RunSession(RunSettings settings)
         Report(outcome, lastLines);
         if (statistics != null)
             StatisticsReport.Write(Console.Error, statistics, Stopwatch.GetElapsedTime(start));
+        if (named != null)
+            await named.EndAsync(signals.Token).ConfigureAwait(false);
         return outcome.End is MachineEnd.PowerOff or MachineEnd.Stopped && !_quit.IsCancellationRequested ? status : ExitCodes.For(outcome);
     }
 

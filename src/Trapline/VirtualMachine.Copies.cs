@@ -59,7 +59,7 @@ public sealed partial class VirtualMachine
     /// Makes running copies of this machine, in this process: RAM is shared page by page until written. The guest stands for some milliseconds.
     /// </summary>
     /// <param name="count">How many, at least 1.</param>
-    /// <param name="change">What is to differ in copy number n, from 0: it is given this machine's specification with back ends that go nowhere.</param>
+    /// <param name="change">What is to differ in copy number n, from 0: it is given this machine's specification with back ends that go nowhere, and without traces.</param>
     /// <remarks>
     /// A copy of the default guest gets a time of day and a seed of its own before it runs a program for its host. What programs had drawn from
     /// their own random numbers before is the same in all copies. A program that ran goes on in each copy, without its streams.
@@ -77,6 +77,7 @@ public sealed partial class VirtualMachine
         ConsoleSpecification consoles = image.Specification.Consoles;
         MachineSpecification specification = image.Specification with
         {
+            Diagnostics = new DiagnosticsSpecification { TimeExits = image.Specification.Diagnostics.TimeExits },
             Consoles = new ConsoleSpecification
             {
                 Serial = [.. consoles.Serial.Select(port => port is null ? null : NullCharacterBackend.Instance)],

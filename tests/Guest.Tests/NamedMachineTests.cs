@@ -57,6 +57,32 @@ public sealed class NamedMachineTests : IDisposable
         Assert.Equal((2, "", "trapline: there is no machine 'box': none with a name is running; trapline run --name NAME starts one\n"), await RunAsync("", "stop", "box"));
     }
 
+    /// <summary>A warm guest, and clones of it that are used by name after it has ended.</summary>
+    [GuestFact]
+    public async Task ClonesAreUsedByNameAndOutliveTheirOriginal()
+    {
+        using Process machine = Start("run", "--name", "warm", "--idle");
+        machine.StandardInput.Close();
+        await WaitForAsync(() => File.Exists(Path.Combine(_runtime.Path, "trapline", "warm.sock")));
+        Assert.Equal((0, "", ""), await RunAsync("", "exec", "warm", "--", "sh", "-c", "echo prepared > /tmp/state"));
+        Assert.Equal((0, "task-1\ntask-2\n", ""), await RunAsync("", "fork", "warm", "-n", "2", "--name", "task"));
+        Assert.Equal((0, "warm-1\n", ""), await RunAsync("", "fork", "warm"));
+        Assert.Equal((0, "warm has ended: the guest switched itself off\n", ""), await RunAsync("", "stop", "warm"));
+        Assert.Equal((0, "prepared\nin", ""), await RunAsync("in", "exec", "task-2", "--", "sh", "-c", "cat /tmp/state -; echo changed > /tmp/state"));
+        Assert.Equal((0, "prepared\n", ""), await RunAsync("", "exec", "task-1", "--", "cat", "/tmp/state"));
+        Assert.Equal((0, "task-2-1\n", ""), await RunAsync("", "fork", "task-2"));
+        Assert.Equal((0, "changed\n", ""), await RunAsync("", "exec", "task-2-1", "--", "cat", "/tmp/state"));
+        Assert.Matches(@"^NAME .*\ntask-1 .*\ntask-2 .*\ntask-2-1 .*\nwarm-1 .*\n$", (await RunAsync("", "list")).Output);
+        foreach (string clone in (string[])["task-1", "task-2", "task-2-1", "warm-1"])
+        {
+            Assert.False(machine.HasExited);
+            Assert.Equal(0, (await RunAsync("", "stop", clone)).Status);
+        }
+        await machine.WaitForExitAsync().WaitAsync(Limit);
+        Assert.Equal(0, machine.ExitCode);
+        Assert.Empty(Directory.GetFiles(Path.Combine(_runtime.Path, "trapline"), "*.sock"));
+    }
+
     /// <summary>A process that is killed leaves its socket; the name is free all the same.</summary>
     [GuestFact]
     public async Task TheNameOfAKilledProcessIsFree()

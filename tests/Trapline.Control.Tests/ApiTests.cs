@@ -1,5 +1,6 @@
 using Trapline.Control.Api;
 using Trapline.Control.Client;
+using Trapline.Control.Sockets;
 using Trapline.Machine;
 
 namespace Trapline.Control.Tests;
@@ -132,6 +133,31 @@ public sealed class ApiTests
         foreach (string bad in (string[])["relative", "/nowhere/at/all"])
             Assert.Equal(400, (await Assert.ThrowsAsync<ControlException>(() => served.Client.SaveAsync(Name, new SaveRequest { Path = bad }))).Status);
         Assert.True(await served.RunsAsync());
+    }
+
+    [Fact]
+    public async Task ClonesHaveNamesOfTheirOwnAndOutliveTheOriginal()
+    {
+        await using ServedMachine served = new();
+        Assert.True(await served.RunsAsync());
+        using ControlSocket taken = ControlSocket.Claim(served.Directory, Name + "-2");
+        IReadOnlyList<MachineInfo> clones = (await served.Client.ForkAsync(Name, new ForkRequest { Count = 3 }).WaitAsync(Limit)).Machines;
+        Assert.Equal([Name + "-1", Name + "-3", Name + "-4"], clones.Select(c => c.Name));
+        Assert.All(clones, c => Assert.Equal((MachineState.Running, Environment.ProcessId, false), (c.State, c.Pid, c.Executes)));
+        Assert.Equal(["other-1"], (await served.Client.ForkAsync(Name + "-3", new ForkRequest { Prefix = "other" }).WaitAsync(Limit)).Machines.Select(c => c.Name));
+        Assert.Equal(5, (await MachineFinder.ListAsync(served.Directory)).Machines.Count);
+
+        await served.Client.StopAsync(Name, new StopRequest { Force = true }).WaitAsync(Limit);
+        using ControlClient clone = new(MachineFinder.Find(served.Directory, Name + "-3"));
+        Assert.True((await clone.ReportAsync(Name + "-3").WaitAsync(Limit)).Vcpus[0].Instructions > 0);
+        await clone.StopAsync(Name + "-3", new StopRequest { Force = true }).WaitAsync(Limit);
+        for (int tries = 0; tries < 100 && File.Exists(served.Directory.SocketOf(Name + "-3")); tries++)
+            await Task.Delay(20);
+        Assert.DoesNotContain(Name + "-3", served.Directory.Names);
+        Assert.Equal(404, (await Assert.ThrowsAsync<ControlException>(() => clone.DescribeAsync(Name + "-3"))).Status);
+        Assert.Equal(MachineState.Running, (await clone.DescribeAsync("other-1").WaitAsync(Limit)).State); // a connection lives as long as the process
+        foreach (ForkRequest bad in (ForkRequest[])[new() { Count = 0 }, new() { Count = 257 }, new() { Prefix = "a/b" }, new() { Prefix = new string('x', 63) }])
+            Assert.Equal(400, (await Assert.ThrowsAsync<ControlException>(() => clone.ForkAsync("other-1", bad).WaitAsync(Limit))).Status);
     }
 
     /// <summary>The server of a run answers the request that ended the run.</summary>

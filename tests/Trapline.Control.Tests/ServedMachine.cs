@@ -15,7 +15,7 @@ internal sealed class ServedMachine : IAsyncDisposable
     public const string Name = "small";
 
     private readonly TemporaryDirectory _folder = new();
-    private readonly ControlServer _server;
+    private readonly NamedMachines _machines;
 
     public ServedMachine(IGuestPrograms? programs = null)
     {
@@ -23,7 +23,8 @@ internal sealed class ServedMachine : IAsyncDisposable
         Directory = RuntimeDirectory.Open(_folder.File("run"));
         ControlSocket socket = ControlSocket.Claim(Directory, Name);
         SocketPath = socket.Path;
-        _server = new ControlServer(socket, new SingleMachine(new ControlledMachine(Name, Machine, programs)));
+        _machines = new NamedMachines(Directory);
+        _machines.Add(socket, Machine, programs);
         Client = new ControlClient(SocketPath);
         Machine.Start();
     }
@@ -46,7 +47,7 @@ internal sealed class ServedMachine : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         Client.Dispose();
-        await _server.DisposeAsync();
+        await _machines.DisposeAsync();
         Machine.Dispose();
         _folder.Dispose();
     }

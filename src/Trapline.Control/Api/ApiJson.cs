@@ -16,6 +16,7 @@ namespace Trapline.Control.Api;
 [JsonSerializable(typeof(EngineSwitched))]
 [JsonSerializable(typeof(SaveRequest))]
 [JsonSerializable(typeof(MachineSaved))]
+[JsonSerializable(typeof(ForkRequest))]
 [JsonSerializable(typeof(MachineEnded))]
 [JsonSerializable(typeof(Problem))]
 public sealed partial class ApiJson : JsonSerializerContext

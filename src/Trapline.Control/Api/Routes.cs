@@ -14,6 +14,7 @@ public static class Routes
     public const string Nmi = Machine + "/nmi";
     public const string Engine = Machine + "/engine";
     public const string Save = Machine + "/save";
+    public const string Fork = Machine + "/fork";
     public const string Execute = Machine + "/exec";
 
     /// <summary>A route with the name of a machine filled in.</summary>

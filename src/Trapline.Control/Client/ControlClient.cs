@@ -63,6 +63,10 @@ public sealed class ControlClient : IDisposable
     public Task<MachineSaved> SaveAsync(string name, SaveRequest request, CancellationToken cancellation = default) =>
         PostAsync(Routes.For(Routes.Save, name), request, ApiJson.Default.SaveRequest, ApiJson.Tolerant.MachineSaved, cancellation);
 
+    /// <returns>The clones.</returns>
+    public Task<MachineList> ForkAsync(string name, ForkRequest request, CancellationToken cancellation = default) =>
+        PostAsync(Routes.For(Routes.Fork, name), request, ApiJson.Default.ForkRequest, ApiJson.Tolerant.MachineList, cancellation);
+
     /// <summary>Runs a program in the guest, whose agent may still be coming up.</summary>
     public async Task<RemoteProgram> ExecuteAsync(string name, GuestProgram program, CancellationToken cancellation = default)
     {

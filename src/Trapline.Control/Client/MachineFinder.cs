@@ -16,7 +16,8 @@ public static class MachineFinder
         IReadOnlyList<string> names = directory.Names;
         IReadOnlyList<MachineInfo>?[] answers = await Task.WhenAll(names.Select(name => AskAsync(directory, name))).ConfigureAwait(false);
         List<string> silent = [.. names.Where((name, i) => answers[i] == null && !ControlSocket.RemoveIfDead(directory, name) && File.Exists(directory.SocketOf(name)))];
-        return ([.. answers.SelectMany(a => a ?? []).OrderBy(m => m.Name, StringComparer.Ordinal)], silent);
+        // Each socket answers for all machines of its process.
+        return ([.. answers.SelectMany(a => a ?? []).DistinctBy(m => m.Name).OrderBy(m => m.Name, StringComparer.Ordinal)], silent);
     }
 
     /// <summary>The socket of a machine.</summary>

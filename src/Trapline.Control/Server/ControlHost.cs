@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using System.Threading.Channels;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
@@ -24,15 +25,14 @@ internal sealed class ControlHost : IAsyncDisposable
         _application = application;
     }
 
-    /// <param name="listener">Stays the caller's.</param>
-    /// <param name="first">A connection that was accepted already.</param>
-    public static async Task<ControlHost> StartAsync(Socket listener, Socket first, IMachineCatalog machines)
+    /// <param name="connections">Accepted by the caller, and owned by the server once it has read them.</param>
+    public static async Task<ControlHost> StartAsync(ChannelReader<Socket> connections, IMachineCatalog machines)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.WebHost.UseKestrelCore().ConfigureKestrel(Limit);
         builder.Services.AddRoutingCore();
         builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
-        builder.Services.AddSingleton<IConnectionListenerFactory>(new HandedOverFactory(listener, first));
+        builder.Services.AddSingleton<IConnectionListenerFactory>(new HandedOverFactory(connections));
         WebApplication application = builder.Build();
         application.Use(Problems.Answer);
         application.UseRouting();
@@ -72,35 +72,40 @@ internal sealed class ControlHost : IAsyncDisposable
         public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 
-    /// <summary>Gives the server a socket that listens already, and its first connection.</summary>
-    private sealed class HandedOverFactory(Socket listener, Socket first) : IConnectionListenerFactory, IConnectionListenerFactorySelector
+    /// <summary>Gives the server the connections that others have accepted.</summary>
+    private sealed class HandedOverFactory(ChannelReader<Socket> connections) : IConnectionListenerFactory, IConnectionListenerFactorySelector
     {
         public static System.Net.EndPoint EndPoint { get; } = new HandedOverEndPoint();
 
         public bool CanBind(System.Net.EndPoint endpoint) => endpoint is HandedOverEndPoint;
 
         public ValueTask<IConnectionListener> BindAsync(System.Net.EndPoint endpoint, CancellationToken cancellationToken = default) =>
-            new(new HandedOverListener(endpoint, listener, first));
+            new(new HandedOverListener(endpoint, connections));
 
         private sealed class HandedOverEndPoint : System.Net.EndPoint
         {
-            public override string ToString() => "the control socket";
+            public override string ToString() => "the control sockets";
         }
     }
 
-    private sealed class HandedOverListener(System.Net.EndPoint endpoint, Socket listener, Socket first) : IConnectionListener
+    private sealed class HandedOverListener(System.Net.EndPoint endpoint, ChannelReader<Socket> accepted) : IConnectionListener
     {
         private readonly SocketConnectionContextFactory _connections = new(new SocketConnectionFactoryOptions(), NullLogger.Instance);
         private readonly CancellationTokenSource _unbound = new();
-        private Socket? _first = first;
 
         public System.Net.EndPoint EndPoint => endpoint;
 
         public async ValueTask<ConnectionContext?> AcceptAsync(CancellationToken cancellationToken = default)
         {
             using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(_unbound.Token, cancellationToken);
-            Socket? next = Interlocked.Exchange(ref _first, null) ?? await new PatientListener(listener).AcceptAsync(either.Token).ConfigureAwait(false);
-            return next == null ? null : _connections.Create(next);
+            try
+            {
+                return _connections.Create(await accepted.ReadAsync(either.Token).ConfigureAwait(false));
+            }
+            catch (Exception e) when (e is OperationCanceledException or ChannelClosedException)
+            {
+                return null;
+            }
         }
 
         public ValueTask UnbindAsync(CancellationToken cancellationToken = default) => new(_unbound.CancelAsync());

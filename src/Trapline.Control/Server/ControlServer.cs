@@ -1,47 +1,81 @@
 using System.Net.Sockets;
+using System.Threading.Channels;
 using Trapline.Control.Sockets;
 
 namespace Trapline.Control.Server;
 
-/// <summary>Answers on a control socket. Until somebody connects, it is one pending accept: no web server is loaded, no thread waits.</summary>
-public sealed class ControlServer : IAsyncDisposable
+/// <summary>Answers on control sockets. Until somebody connects, each is one pending accept: no web server is loaded, no thread waits.</summary>
+/// <param name="machines">What is served on all of them; the caller owns the machines.</param>
+internal sealed class ControlServer(IMachineCatalog machines) : IAsyncDisposable
 {
-    private readonly CancellationTokenSource _closing = new();
-    private readonly ControlSocket _socket;
-    private readonly IMachineCatalog _machines;
-    private readonly Task<ControlHost?> _host;
+    private readonly Lock _lock = new();
+    private readonly Channel<Socket> _accepted = Channel.CreateUnbounded<Socket>(new UnboundedChannelOptions { SingleReader = true });
+    private readonly Dictionary<ControlSocket, (CancellationTokenSource Stop, Task Accepting)> _sockets = [];
+    private Task<ControlHost?>? _host;
 
-    /// <param name="socket">Owned by the server from here on.</param>
-    /// <param name="machines">What is served; the caller owns the machines.</param>
-    public ControlServer(ControlSocket socket, IMachineCatalog machines)
+    /// <summary>Answers whoever connects to this socket from now on, which stays the caller's.</summary>
+    public void Listen(ControlSocket socket)
     {
-        _socket = socket;
-        _machines = machines;
-        _host = ServeAsync();
+        CancellationTokenSource stop = new();
+        lock (_lock)
+        {
+            _host ??= ServeAsync();
+            _sockets.Add(socket, (stop, AcceptAsync(socket, stop.Token)));
+        }
     }
 
-    /// <summary>Answers what has been asked, for a moment at most; then the name is free.</summary>
+    /// <summary>Accepts no more from it. Connections that are there stay.</summary>
+    public async Task LeaveAsync(ControlSocket socket)
+    {
+        (CancellationTokenSource Stop, Task Accepting) left;
+        lock (_lock)
+        {
+            if (!_sockets.Remove(socket, out left))
+                return;
+        }
+        await left.Stop.CancelAsync().ConfigureAwait(false);
+        await left.Accepting.ConfigureAwait(false);
+        left.Stop.Dispose();
+    }
+
+    /// <summary>Answers what has been asked, for a moment at most.</summary>
     public async ValueTask DisposeAsync()
     {
-        await _closing.CancelAsync().ConfigureAwait(false);
-        if (await _host.ConfigureAwait(false) is { } host)
+        ControlSocket[] sockets;
+        lock (_lock)
+            sockets = [.. _sockets.Keys];
+        foreach (ControlSocket socket in sockets)
+            await LeaveAsync(socket).ConfigureAwait(false);
+        _accepted.Writer.TryComplete();
+        if (_host != null && await _host.ConfigureAwait(false) is { } host)
             await host.DisposeAsync().ConfigureAwait(false);
-        _socket.Dispose();
-        _closing.Dispose();
+        while (_accepted.Reader.TryRead(out Socket? unheard))
+            unheard.Dispose();
+    }
+
+    private async Task AcceptAsync(ControlSocket socket, CancellationToken stop)
+    {
+        PatientListener listener = new(socket.Listener);
+        while (await listener.AcceptAsync(stop).ConfigureAwait(false) is { } connection)
+        {
+            if (!_accepted.Writer.TryWrite(connection))
+                connection.Dispose();
+        }
     }
 
     private async Task<ControlHost?> ServeAsync()
     {
-        while (await new PatientListener(_socket.Listener).AcceptAsync(_closing.Token).ConfigureAwait(false) is { } first)
+        while (await _accepted.Reader.WaitToReadAsync().ConfigureAwait(false))
         {
             try
             {
-                return await ControlHost.StartAsync(_socket.Listener, first, _machines).ConfigureAwait(false);
+                return await ControlHost.StartAsync(_accepted.Reader, machines).ConfigureAwait(false);
             }
             catch (Exception e) when (e is not OutOfMemoryException)
             {
                 // The guest goes on; who comes next may find better times.
-                first.Dispose();
+                if (_accepted.Reader.TryRead(out Socket? first))
+                    first.Dispose();
             }
         }
         return null;

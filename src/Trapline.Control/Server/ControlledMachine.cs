@@ -14,7 +14,8 @@ namespace Trapline.Control.Server;
 /// <param name="name">Its name.</param>
 /// <param name="machine">The caller owns it.</param>
 /// <param name="programs">Runs programs in its guest; null if it does not do that for others.</param>
-public sealed class ControlledMachine(string name, VirtualMachine machine, IGuestPrograms? programs = null)
+/// <param name="fork">Makes clones of it.</param>
+public sealed class ControlledMachine(string name, VirtualMachine machine, IGuestPrograms? programs, Func<ForkRequest, IReadOnlyList<MachineInfo>> fork)
 {
     /// <summary>How long a request waits for the one before it.</summary>
     private static readonly TimeSpan TurnPatience = TimeSpan.FromSeconds(10);
@@ -86,6 +87,10 @@ public sealed class ControlledMachine(string name, VirtualMachine machine, IGues
         TimeSpan pause = machine.SaveAsync(request.Path).GetAwaiter().GetResult();
         return new MachineSaved { Path = request.Path, PauseSeconds = pause.TotalSeconds };
     }, cancellation);
+
+    /// <summary>Makes clones of the machine, and goes on with that should the client give up.</summary>
+    public Task<MachineList> ForkAsync(ForkRequest request, CancellationToken cancellation) =>
+        InTurn(() => new MachineList { Machines = fork(request) }, cancellation);
 
     /// <summary>Ends the machine, and goes on with that should the client give up.</summary>
     public async Task<MachineEnded> StopAsync(StopRequest request, CancellationToken cancellation)

@@ -22,6 +22,12 @@ internal static class MachineEndpoints
         PostSwitch(Routes.Nmi, (machine, cancellation) => machine.SendNmiAsync(cancellation));
         PostBody(Routes.Engine, ApiJson.Default.EngineRequest, ApiJson.Default.EngineSwitched, (machine, request, cancellation) => machine.SwitchEngineAsync(request, cancellation));
         PostBody(Routes.Save, ApiJson.Default.SaveRequest, ApiJson.Default.MachineSaved, (machine, request, cancellation) => machine.SaveAsync(request, cancellation));
+        Post(Routes.Fork, async context =>
+        {
+            ControlledMachine machine = Named(context);
+            ForkRequest request = await JsonBody.ReadAsync(context, ApiJson.Default.ForkRequest).ConfigureAwait(false) ?? new ForkRequest();
+            await JsonBody.WriteAsync(context, await machine.ForkAsync(request, context.RequestAborted).ConfigureAwait(false), ApiJson.Default.MachineList).ConfigureAwait(false);
+        });
         Post(Routes.Stop, async context =>
         {
             ControlledMachine machine = Named(context);

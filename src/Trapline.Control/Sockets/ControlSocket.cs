@@ -29,14 +29,19 @@ public sealed class ControlSocket : IDisposable
     internal Socket Listener { get; }
 
     /// <exception cref="BadInputException">The name is no name, or in use, or the directory refuses.</exception>
-    public static ControlSocket Claim(RuntimeDirectory directory, string name)
+    public static ControlSocket Claim(RuntimeDirectory directory, string name) => TryClaim(directory, name)
+        ?? throw new BadInputException($"the name '{name}' is in use: choose another, or end that machine with trapline stop {name}");
+
+    /// <summary>Null if the name is in use.</summary>
+    /// <exception cref="BadInputException">The name is no name, or the directory refuses.</exception>
+    public static ControlSocket? TryClaim(RuntimeDirectory directory, string name)
     {
         string path = directory.SocketOf(MachineName.Check(name));
         if (System.Text.Encoding.UTF8.GetByteCount(path) > LongestPath)
             throw new BadInputException($"the socket's path '{path}' is longer than {LongestPath} bytes: use a shorter name, or a shorter XDG_RUNTIME_DIR");
         using FileStream held = directory.Lock();
         if (File.Exists(path) && IsAlive(path))
-            throw new BadInputException($"the name '{name}' is in use: choose another, or end that machine with trapline stop {name}");
+            return null;
         File.Delete(path);
         Socket listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
