@@ -30,6 +30,14 @@ internal static class Quantity
         return (ulong)bytes;
     }
 
+    /// <summary>How many of something, at least one.</summary>
+    public static int ParseCount(string option, string text, int most)
+    {
+        if (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int count) || count < 1 || count > most)
+            throw new BadInputException($"{option} '{text}' is not a number from 1 to {most}");
+        return count;
+    }
+
     private static decimal ParseSize(string option, string text)
     {
         string advice = "use a number with K, M, G or T, such as 512M";

@@ -13,6 +13,7 @@ internal sealed class RunOptions
     private readonly Option<string> _append = Text("--append", "STRING", "Kernel command line; without --kernel, added to the default guest's");
     private readonly Option<string> _memory = Text("--memory", "SIZE", "Guest memory, with K, M, G or T; taken from the host as it is touched [default: 512M]");
     private readonly Option<string> _cpu = Text("--cpu", "MODEL[,+F,-F]", "CPU model, and features added or taken away; see trapline cpu list [default: max]");
+    private readonly Option<string> _cpus = Text("--cpus", "N", $"How many vCPUs, 1 to {CpuSpecification.MaximumCount} [default: 1]");
     private readonly Option<string> _serial = Text("--serial", "TARGET", "First serial port: stdio, file:PATH, pty or none [default: stdio]");
     private readonly Option<string> _debugConsole = Text("--debugcon", "FILE", "Write what the guest sends to port 0xE9 to this file");
     private readonly Option<bool> _debugExit = Switch("--debug-exit", "Let the guest end the run: writing v to port 0xF4 exits with (v<<1)|1");
@@ -44,7 +45,7 @@ internal sealed class RunOptions
     {
         Option[] options =
         [
-            _kernel, _initrd, _append, _memory, _cpu, _serial, _debugConsole, _debugExit, _device,
+            _kernel, _initrd, _append, _memory, _cpu, _cpus, _serial, _debugConsole, _debugExit, _device,
             _timeout, _engine, _verbose, _codeCache, _statistics, _trace, _dumpBlock, _perfMap, _noReboot, _save, _name, _idle,
         ];
         foreach (Option option in options)
@@ -73,6 +74,7 @@ internal sealed class RunOptions
             Cpu = cpu with
             {
                 Engine = engine,
+                Count = result.GetValue(_cpus) is { } cpus ? Quantity.ParseCount("--cpus", cpus, CpuSpecification.MaximumCount) : 1,
                 CodeCacheBytes = result.GetValue(_codeCache) is { } cache ? Quantity.ParseCodeCache("--code-cache", cache) : CpuSpecification.DefaultCodeCache,
             },
             Serial = result.GetValue(_serial) is { } serial ? SerialTarget.Parse("--serial", serial) : null,

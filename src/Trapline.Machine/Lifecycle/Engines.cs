@@ -83,9 +83,11 @@ public static class Engines
         _ => throw new BadInputException($"unknown engine '{name}': use one of {string.Join(", ", Names)}"),
     };
 
-    /// <exception cref="BadInputException">The code cache's size is out of range.</exception>
+    /// <exception cref="BadInputException">The number of vCPUs or the code cache's size is out of range.</exception>
     internal static void Check(CpuSpecification cpu)
     {
+        if (cpu.Count is < 1 or > CpuSpecification.MaximumCount)
+            throw new BadInputException($"a machine of {cpu.Count} vCPUs is out of range: use 1 to {CpuSpecification.MaximumCount}");
         if (cpu.CodeCacheBytes is < CpuSpecification.SmallestCodeCache or > CpuSpecification.LargestCodeCache)
             throw new BadInputException($"a code cache of {cpu.CodeCacheBytes} bytes is out of range: use 1M to 1G");
     }

@@ -3,6 +3,9 @@ namespace Trapline.Machine;
 /// <summary>How many vCPUs, what they claim to be, and what runs them.</summary>
 public sealed record CpuSpecification
 {
+    public const int MaximumCount = 64;
+
+    /// <summary>1 to <see cref="MaximumCount"/>.</summary>
     public int Count { get; init; } = 1;
 
     /// <summary>A named model; see <see cref="X86.CpuModel"/>. Null takes the default.</summary>
