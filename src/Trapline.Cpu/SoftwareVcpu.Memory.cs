@@ -70,6 +70,37 @@ public sealed unsafe partial class SoftwareVcpu
         return ok;
     }
 
+    /// <summary>Where a word of RAM is that may be written at the current privilege, as was checked; null for MMIO, ROM and a word in two pages.</summary>
+    internal byte* UpdatePointer(ulong linear, int size, out ulong gpa)
+    {
+        gpa = 0;
+        return (linear & 0xFFF) + (ulong)size <= 4096 && Mmu.Translate(linear, UserBit | Access.Write, out gpa, out _)
+            && _memory.TryGetPage(gpa, out ulong offset, out MemoryKind kind) && kind == MemoryKind.Ram
+            ? _memory.BackingBase + offset + (gpa & 0xFFF) : null;
+    }
+
+    /// <summary>After a store through <see cref="UpdatePointer"/>.</summary>
+    internal void NoteUpdate(ulong gpa, int size)
+    {
+        if (_memory.TryGetPage(gpa, out ulong offset, out _))
+            _memory.NoteWrite(gpa, offset, (ulong)size);
+    }
+
+    /// <summary>Replaces 16 bytes at once if they are as expected; else <paramref name="expected"/> becomes what they are. Aligned.</summary>
+    internal bool CompareExchange16(byte* p, ulong* expected, ulong low, ulong high)
+    {
+        // Siblings in translated code use the processor's own, which no lock of ours excludes.
+        if (_translator != null)
+            return _translator.CompareExchange16(p, expected, low, high);
+        ulong* words = (ulong*)p;
+        bool equal = words[0] == expected[0] && words[1] == expected[1];
+        if (equal)
+            (words[0], words[1]) = (low, high);
+        else
+            (expected[0], expected[1]) = (words[0], words[1]);
+        return equal;
+    }
+
     /// <summary>Moves 1 to 64 bytes between <paramref name="buffer"/> and linear memory at the current privilege.</summary>
     internal bool TransferSlow(ulong linear, byte* buffer, int size, int segment, bool store) =>
         Transfer(linear, buffer, size, segment, UserBit | (store ? Access.Write : Access.Read), store);
@@ -165,8 +196,10 @@ public sealed unsafe partial class SoftwareVcpu
         }
         byte* page = _memory.BackingBase + offset;
         byte* p = page + (gpa & 0xFFF);
-        bool code = (_memory.Marks[offset >> 12] & (byte)PageMarks.Code) != 0;
         bool write = (access & Access.Write) != 0;
+        if (write)
+            _memory.Code.NoteStorer(_sharer, offset);
+        bool code = (_memory.Marks[offset >> 12] & (byte)PageMarks.Code) != 0;
         // Only ordinary accesses at the current privilege may enter the context's arrays.
         if ((access & Access.Implicit) == 0 && ((access & Access.User) != 0) == (State->Cpl == 3))
         {

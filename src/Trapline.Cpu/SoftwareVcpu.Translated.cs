@@ -265,6 +265,7 @@ public sealed unsafe partial class SoftwareVcpu
             return false;
         if (write)
         {
+            _memory.Code.NoteStorer(_sharer, offset);
             if (kind != MemoryKind.Ram || (_memory.Marks[offset >> 12] & (byte)PageMarks.Code) != 0)
                 return false;
             _memory.NoteWrite(gpa, offset, (ulong)size);

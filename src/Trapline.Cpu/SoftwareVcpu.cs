@@ -17,7 +17,7 @@ namespace Trapline.Cpu;
 /// only in <see cref="VcpuMmu"/> and the slow path of memory, whole page by whole page.
 /// One file per concern: memory, faults, modes, events (interrupt delivery), state (import and export); instruction families are static classes.
 /// </remarks>
-public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
+public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver, ICodeSharer
 {
     /// <summary>Reasons to leave the block chain, bits of <see cref="CpuState.Attention"/>.</summary>
     private const int AttentionKick = 1;
@@ -40,9 +40,6 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
     private readonly IInterruptSource _interrupts;
     private readonly BlockCache _blocks;
     private readonly Decoder _decoder;
-    private readonly Lock _codeWritesLock = new();
-    private readonly Queue<(ulong Offset, ulong Length)> _codeWrites = new();
-    private volatile bool _mapChanged;
     private int _startUpVector;
     private int _ownerThread;
     private long _pageFaults;
@@ -64,6 +61,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         _blocks = new BlockCache();
         _decoder = new Decoder(model);
         memory.AddObserver(this);
+        _sharer = memory.Code.Join(this);
         Reset();
     }
 
@@ -126,8 +124,21 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
 
     public StopReason Run()
     {
-        CpuState* s = State;
         _ownerThread = Environment.CurrentManagedThreadId;
+        EnterGuest();
+        try
+        {
+            return RunUntilStopped();
+        }
+        finally
+        {
+            LeaveGuest();
+        }
+    }
+
+    private StopReason RunUntilStopped()
+    {
+        CpuState* s = State;
         for (; ; )
         {
             if (Volatile.Read(ref s->Attention) != 0 && Attend() is { } reason)
@@ -504,6 +515,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         // Instructions beyond the code segment's limit fault one by one (SDM Vol. 3, 5.3).
         if (s->Is64 == 0)
             limit = (int)Math.Min((ulong)inPage, (ulong)s->Cs.Limit - s->Rip + 1);
+        WatchPage(offset);
         byte* code = _memory.BackingBase + offset;
         int maxOps = (mode & BlockMode.Single) != 0 ? 1 : BlockCache.MaxOps;
         *block = new Block { Rip = s->Rip, Mode = mode, Offset = offset, SecondOffset = Block.NoPage };
@@ -521,6 +533,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
                 if (room > (ulong)inPage && FetchTranslate((ulong)inPage, out _, out ulong second))
                 {
                     block->SecondOffset = second;
+                    WatchPage(second);
                     int more = (int)Math.Min(15ul - (ulong)inPage, room - (ulong)inPage);
                     Buffer.MemoryCopy(_memory.BackingBase + second, gathered + inPage, 16 - inPage, more);
                     have = inPage + more;
@@ -545,22 +558,10 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         block->SecondBytes = bytes - block->Bytes;
         if (block->SecondBytes == 0)
             block->SecondOffset = Block.NoPage;
-        WatchPage(offset);
-        if (block->SecondOffset != Block.NoPage)
-            WatchPage(block->SecondOffset);
         _blocks.Commit(block, count + 1);
         if (_translator != null && (mode & BlockMode.Single) == 0)
             _translator.Attach(block);
         return block;
-    }
-
-    private void WatchPage(ulong offset)
-    {
-        ulong page = offset & ~0xFFFul;
-        if ((_memory.Marks[page >> 12] & (byte)PageMarks.Code) != 0)
-            return;
-        _memory.SetMark(page, PageMarks.Code);
-        Mmu.WatchWrites(page);
     }
 
     /// <summary>What the ops of a dropped block do: leave at once, so that the loop finds the new bytes.</summary>
@@ -569,52 +570,6 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
         s->Rip = op->Rip;
         s->Instructions--;
         return Status.BlockEnd;
-    }
-
-    public void CodeWritten(Gpa address, ulong length)
-    {
-        if (!_memory.TryGetPage(address.Value, out ulong page, out _))
-            return;
-        ulong offset = page + (address.Value & 0xFFF);
-        if (Environment.CurrentManagedThreadId == _ownerThread)
-        {
-            InvalidateCode(offset, length);
-            return;
-        }
-        lock (_codeWritesLock)
-            _codeWrites.Enqueue((offset, length));
-        Request(AttentionMemory);
-    }
-
-    public void MapChanged()
-    {
-        _mapChanged = true;
-        Request(AttentionMemory);
-    }
-
-    private void ApplyMemoryChanges()
-    {
-        if (_mapChanged)
-        {
-            _mapChanged = false;
-            Mmu.FlushAll();
-            _blocks.Clear();
-            _translator?.Flush();
-        }
-        lock (_codeWritesLock)
-            while (_codeWrites.TryDequeue(out (ulong Offset, ulong Length) write))
-                InvalidateCode(write.Offset, write.Length);
-    }
-
-    private void InvalidateCode(ulong offset, ulong length)
-    {
-        if (_blocks.Invalidate(offset, length, &Resync))
-            State->CodeEpoch++;
-        // Translations also depend on bytes that were never decoded into blocks: the far side of a jump that was always taken.
-        _translator?.Invalidate(offset, length);
-        ulong page = offset & ~0xFFFul;
-        if (!_blocks.Holds(page) && _translator?.Holds(page) != true)
-            _memory.ClearMark(page, PageMarks.Code);
     }
 
     private void Request(int bit)
@@ -626,6 +581,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver
     public void Dispose()
     {
         _memory.RemoveObserver(this);
+        _memory.Code.Leave(_sharer);
         Mmu.Dispose();
         _blocks.Dispose();
         _translator?.Dispose();

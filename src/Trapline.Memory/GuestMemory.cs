@@ -27,14 +27,14 @@ public enum PageMarks : byte
     None = 0,
     /// <summary>Written since the dirty log was last collected.</summary>
     Dirty = 1,
-    /// <summary>Some vCPU holds decoded or translated code from this page: stores must be announced.</summary>
+    /// <summary>Some vCPU holds decoded or translated code from this page: stores must be announced. See <see cref="CodePages"/>.</summary>
     Code = 2,
 }
 
 /// <summary>An engine that keeps something derived from guest memory. Called from any thread.</summary>
 public interface IMemoryObserver
 {
-    /// <summary>Bytes of a page marked <see cref="PageMarks.Code"/> are about to be seen changed.</summary>
+    /// <summary>Bytes of a page marked <see cref="PageMarks.Code"/> have changed.</summary>
     void CodeWritten(Gpa address, ulong length);
 
     /// <summary>The physical map or the dirty log changed: every cached translation must be dropped.</summary>
@@ -86,6 +86,7 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
         _backing = template == null ? HostMapping.CreateShared(BackingName, size) : HostMapping.CreateCopyOnWrite(template.File, template.Offset, size);
         _template = template?.Share();
         _marks = HostMapping.CreatePrivate(((size >> PageShift) + PageSize) & ~(PageSize - 1));
+        Code = new CodePages(this);
     }
 
     /// <summary>One RAM region at zero: enough for tests and small guests.</summary>
@@ -145,6 +146,9 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
 
     /// <summary>Makes operations wider than a host atomic (CMPXCHG16B) atomic among the software vCPUs that share this memory.</summary>
     public Lock WideAtomics { get; } = new();
+
+    /// <summary>Which engines keep code of which pages.</summary>
+    public CodePages Code { get; }
 
     /// <summary>One byte of <see cref="PageMarks"/> for each page of the backing store.</summary>
     public byte* Marks => _marks.Base;
@@ -242,9 +246,11 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
         return true;
     }
 
-    /// <summary>Marks a page dirty and, where code was taken from it, announces the change. Within one page.</summary>
+    /// <summary>After a store: marks its page dirty and, where code was taken from it, announces the change. Within one page.</summary>
     public void NoteWrite(ulong gpa, ulong pageOffset, ulong length)
     {
+        // The store must be there for all to see before the mark is read: whoever marks the page later reads it.
+        Interlocked.MemoryBarrier();
         byte* mark = _marks.Base + (pageOffset >> PageShift);
         if ((*mark & (byte)PageMarks.Dirty) == 0)
             SetMark(pageOffset, PageMarks.Dirty);
@@ -290,6 +296,7 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
         _backing.Dispose();
         _template?.Dispose();
         _marks.Dispose();
+        Code.Dispose();
     }
 
     private byte* WordOf(ulong pageOffset, out int shift)

@@ -146,6 +146,8 @@ public static unsafe class BinaryForms
             p = GuestAccess.WritePointer(s, linear, TWidth.Bytes);
             if (p == null)
             {
+                if ((op->Flags & OpFlags.Lock) != 0)
+                    return AtomicallySlow<TOp, TWidth>(cpu, s, op, linear, b, out a);
                 r = TOp.Compute<TWidth>(s, a, b);
                 if (!cpu.StoreSlow(linear, TWidth.Bytes, op->Segment, r))
                     return false;
@@ -167,6 +169,40 @@ public static unsafe class BinaryForms
             a = TWidth.Get(p);
             r = TOp.Compute<TWidth>(s, a, b);
             TWidth.Set(p, r);
+        }
+        TOp.SetFlags<TWidth>(s, a, b, r);
+        return true;
+    }
+
+    /// <summary>
+    /// A locked operation where no store is fast: a page with code, which is RAM like any other; MMIO; and a word in two pages, which is atomic only
+    /// among its like.
+    /// </summary>
+    private static bool AtomicallySlow<TOp, TWidth>(SoftwareVcpu cpu, CpuState* s, Op* op, ulong linear, ulong b, out ulong a)
+        where TOp : IBinaryOperation where TWidth : IWidth
+    {
+        ulong r;
+        lock (cpu.WideAtomics)
+        {
+            if (!cpu.LoadForUpdate(linear, TWidth.Bytes, op->Segment, out a))
+                return false;
+            byte* p = cpu.UpdatePointer(linear, TWidth.Bytes, out ulong gpa);
+            if (p == null)
+            {
+                r = TOp.Compute<TWidth>(s, a, b);
+                if (!cpu.StoreSlow(linear, TWidth.Bytes, op->Segment, r))
+                    return false;
+            }
+            else
+            {
+                do
+                {
+                    a = TWidth.Get(p);
+                    r = TOp.Compute<TWidth>(s, a, b);
+                }
+                while (!TWidth.CompareExchange(p, a, r));
+                cpu.NoteUpdate(gpa, TWidth.Bytes);
+            }
         }
         TOp.SetFlags<TWidth>(s, a, b, r);
         return true;

@@ -25,11 +25,17 @@ public sealed unsafe class PageWalker(CpuState* state, GuestMemory memory, CpuMo
     /// <param name="errorCode">The #PF error code when false.</param>
     public bool Walk(ulong linear, Access access, out TlbEntry entry, out int shift, out uint errorCode)
     {
-        entry = default;
-        bool ok = (state->Cr4 & Cr4.Pae) == 0
-            ? Walk32(linear, access, ref entry, out shift, out errorCode)
-            : WalkPae(linear, access, ref entry, out shift, out errorCode);
-        return ok;
+        bool found;
+        do
+        {
+            entry = default;
+            _changed = false;
+            found = (state->Cr4 & Cr4.Pae) == 0
+                ? Walk32(linear, access, ref entry, out shift, out errorCode)
+                : WalkPae(linear, access, ref entry, out shift, out errorCode);
+        }
+        while (_changed);
+        return found;
     }
 
     /// <summary>The rights check of SDM Vol. 3, 4.6, for a translation's combined rights. Returns the error code's cause bits; 0 is permitted.</summary>
@@ -255,6 +261,9 @@ public sealed unsafe class PageWalker(CpuState* state, GuestMemory memory, CpuMo
         return true;
     }
 
+    /// <summary>Another processor changed an entry between reading it and setting a bit in it: what the walk found is void.</summary>
+    private bool _changed;
+
     private ulong* PointerTo(ulong address) =>
         memory.TryGetPage(address, out ulong offset, out _) ? (ulong*)(memory.BackingBase + offset + (address & 0xFFF)) : null;
 
@@ -262,7 +271,8 @@ public sealed unsafe class PageWalker(CpuState* state, GuestMemory memory, CpuMo
     {
         if ((seen & bits) == bits || p == null)
             return;
-        Interlocked.Or(ref *p, bits);
+        // Not a plain OR: an entry that a sibling has cleared meanwhile must stay as it is.
+        _changed |= Interlocked.CompareExchange(ref *p, seen | bits, seen) != seen;
         Note(address);
     }
 
@@ -270,7 +280,7 @@ public sealed unsafe class PageWalker(CpuState* state, GuestMemory memory, CpuMo
     {
         if ((seen & bits) == bits || p == null)
             return;
-        Interlocked.Or(ref *p, bits);
+        _changed |= Interlocked.CompareExchange(ref *p, seen | bits, seen) != seen;
         Note(address);
     }
 

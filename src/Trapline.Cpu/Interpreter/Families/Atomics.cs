@@ -5,7 +5,7 @@ using Trapline.X86;
 namespace Trapline.Cpu.Interpreter.Families;
 
 /// <summary>XCHG (atomic with memory even without LOCK), XADD, CMPXCHG, CMPXCHG8B, CMPXCHG16B.</summary>
-/// <remarks>Under LOCK, RAM is changed with the host's own atomic operations; CMPXCHG16B, which .NET lacks, takes the machine's lock for it.</remarks>
+/// <remarks>Under LOCK, RAM is changed with the host's own atomic operations; CMPXCHG16B, which .NET lacks, is host code beside a translator, else it takes the machine's lock.</remarks>
 public static unsafe class Atomics
 {
     private const MethodImplOptions Inline = MethodImplOptions.AggressiveInlining;
@@ -220,20 +220,31 @@ public static unsafe class Atomics
             return Status.Fault;
         if ((linear & 15) != 0)
             return cpu.GeneralProtection();
+        // Without host code of ours, siblings and their 16 bytes are kept apart by the machine's lock.
         lock (cpu.WideAtomics)
         {
-            ulong* old = stackalloc ulong[2];
+            ulong* old = stackalloc ulong[2] { s->Gpr[0], s->Gpr[2] };
             // Faults as a write would, before anything is read.
-            if (!cpu.Probe(linear, 16, op->Segment, write: true) || !cpu.TransferSlow(linear, (byte*)old, 16, op->Segment, store: false))
+            if (!cpu.Probe(linear, 16, op->Segment, write: true))
                 return Status.Fault;
-            bool equal = old[0] == s->Gpr[0] && old[1] == s->Gpr[2];
-            if (equal)
+            bool equal;
+            byte* p = cpu.UpdatePointer(linear, 16, out ulong gpa);
+            if (p != null)
             {
-                old[0] = s->Gpr[3];
-                old[1] = s->Gpr[1];
+                equal = cpu.CompareExchange16(p, old, s->Gpr[3], s->Gpr[1]);
+                cpu.NoteUpdate(gpa, 16);
             }
-            if (!cpu.TransferSlow(linear, (byte*)old, 16, op->Segment, store: true))
+            else if (!cpu.TransferSlow(linear, (byte*)old, 16, op->Segment, store: false))
+            {
                 return Status.Fault;
+            }
+            else
+            {
+                equal = old[0] == s->Gpr[0] && old[1] == s->Gpr[2];
+                ulong* next = stackalloc ulong[2] { equal ? s->Gpr[3] : old[0], equal ? s->Gpr[1] : old[1] };
+                if (!cpu.TransferSlow(linear, (byte*)next, 16, op->Segment, store: true))
+                    return Status.Fault;
+            }
             Flags.SetZero(s, equal);
             if (!equal)
             {
