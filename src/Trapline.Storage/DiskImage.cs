@@ -19,7 +19,14 @@ public abstract class DiskImage : IDiskBackend
 
     /// <summary>Opens an image and what it is based on.</summary>
     /// <exception cref="BadInputException">It cannot be opened; the message names the file and says why.</exception>
-    public static DiskImage Open(DiskSpecification disk) => ImageOpener.Open(disk);
+    public static DiskImage Open(DiskSpecification disk)
+    {
+        DiskImage image = ImageOpener.Open(disk);
+        if (image.Length > 0)
+            return image;
+        image.Dispose();
+        throw new BadInputException($"'{disk.Path}' is empty: a disk has at least {SectorSize} bytes");
+    }
 
     /// <summary>As the user named it.</summary>
     public string Path { get; }
@@ -84,6 +91,9 @@ public abstract class DiskImage : IDiskBackend
     public abstract void Resize(long length);
 
     public abstract void Dispose();
+
+    /// <summary>Space that is freed is given back to the host.</summary>
+    private protected bool Unmaps => _unmap;
 
     private protected abstract void ReadCore(long offset, Span<byte> destination);
 
