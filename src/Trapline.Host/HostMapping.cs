@@ -13,12 +13,14 @@ public sealed unsafe class HostMapping : IDisposable
 {
     private byte* _base;
     private SafeFileHandle? _file;
+    private bool _isShared;
 
     private HostMapping(byte* start, ulong length, SafeFileHandle? file)
     {
         _base = start;
         Length = length;
         _file = file;
+        _isShared = file is not null;
     }
 
     /// <summary>Bytes mapped; a multiple of the host page size.</summary>
@@ -64,7 +66,19 @@ public sealed unsafe class HostMapping : IDisposable
     /// to a private mapping before is gone.
     /// </summary>
     /// <exception cref="Win32Exception">The host refused; what was mapped is there still.</exception>
-    public void ReplaceByCopyOnWrite(SafeFileHandle file, ulong offset) => Map(_base, Length, Libc.MapPrivate | Libc.MapFixed, file, offset);
+    public void ReplaceByCopyOnWrite(SafeFileHandle file, ulong offset)
+    {
+        Map(_base, Length, Libc.MapPrivate | Libc.MapFixed, file, offset);
+        _isShared = false;
+    }
+
+    /// <summary>
+    /// Gives pages back to the host. Shared pages read as zero afterwards, those of a private mapping as what is mapped (madvise(2), MADV_REMOVE and
+    /// MADV_DONTNEED).
+    /// </summary>
+    /// <returns>False if the host refused.</returns>
+    public bool TryRelease(ulong offset, ulong length) =>
+        offset <= Length && length <= Length - offset && Libc.Madvise(_base + offset, length, _isShared ? Libc.MadvRemove : Libc.MadvDontNeed) == 0;
 
     public void Dispose()
     {

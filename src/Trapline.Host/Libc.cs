@@ -16,6 +16,8 @@ internal static unsafe partial class Libc
     public const int Map32Bit = 0x40;
     public const int ProtExec = 4;
     public const uint MfdCloexec = 1;
+    public const int MadvDontNeed = 4;
+    public const int MadvRemove = 9;
 
     [LibraryImport("libc", EntryPoint = "memfd_create", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int MemfdCreate(string name, uint flags);
@@ -49,4 +51,7 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", EntryPoint = "mprotect", SetLastError = true)]
     public static partial int Mprotect(void* address, ulong length, int protection);
+
+    [LibraryImport("libc", EntryPoint = "madvise", SetLastError = true)]
+    public static partial int Madvise(void* address, ulong length, int advice);
 }

@@ -228,6 +228,64 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
         return true;
     }
 
+    /// <summary>RAM in place, for devices that move data without a copy. After writing, <see cref="NoteWritten"/> says so.</summary>
+    /// <remarks>The guest may change the bytes at any moment: what is judged is copied first. Good as long as this memory lives.</remarks>
+    /// <returns>False if the range is not RAM in one piece, or longer than a span can be.</returns>
+    public bool TryGetSpan(Gpa address, ulong length, out Span<byte> span)
+    {
+        span = TryFind(address.Value, length, out ulong offset, out MemoryKind kind) && kind == MemoryKind.Ram
+            ? new Span<byte>(_backing.Base + offset, (int)length)
+            : default;
+        return !span.IsEmpty;
+    }
+
+    /// <summary>RAM or ROM in place, to read from.</summary>
+    /// <returns>False if the range is neither, or not in one piece, or longer than a span can be.</returns>
+    public bool TryGetReadOnlySpan(Gpa address, ulong length, out ReadOnlySpan<byte> span)
+    {
+        span = TryFind(address.Value, length, out ulong offset, out _) ? new ReadOnlySpan<byte>(_backing.Base + offset, (int)length) : default;
+        return !span.IsEmpty;
+    }
+
+    /// <summary>Does for a range that was written through a span what <see cref="NoteWrite"/> does for a page.</summary>
+    public void NoteWritten(Gpa address, ulong length)
+    {
+        for (ulong at = address.Value, end = at + length; at < end;)
+        {
+            ulong next = Math.Min((at | (PageSize - 1)) + 1, end);
+            if (TryGetPage(at, out ulong offset, out MemoryKind kind) && kind == MemoryKind.Ram)
+                NoteWrite(at, offset, next - at);
+            at = next;
+        }
+    }
+
+    /// <summary>Gives the host memory of whole pages back; their content is undefined from then on, until written.</summary>
+    /// <returns>False if the range is not page-aligned RAM in one piece, or the host refused.</returns>
+    public bool TryRelease(Gpa address, ulong length)
+    {
+        if (((address.Value | length) & (PageSize - 1)) != 0 || !TryFind(address.Value, length, out ulong offset, out MemoryKind kind) || kind != MemoryKind.Ram)
+            return false;
+        if (!_backing.TryRelease(offset, length))
+            return false;
+        NoteWritten(address, length);
+        return true;
+    }
+
+    /// <summary>Finds a range that lies in one region.</summary>
+    private bool TryFind(ulong gpa, ulong length, out ulong offset, out MemoryKind kind)
+    {
+        foreach (ref readonly MemoryRegion region in _regions.AsSpan())
+        {
+            ulong delta = gpa - region.Start.Value;
+            if (delta >= region.Length)
+                continue;
+            (offset, kind) = (region.Offset + delta, region.Kind);
+            return length <= region.Length - delta && length <= int.MaxValue;
+        }
+        (offset, kind) = (0, default);
+        return false;
+    }
+
     /// <summary>Fills ROM and RAM alike: for loaders, before the guest runs.</summary>
     /// <returns>False if any byte is not backed.</returns>
     public bool TryLoad(Gpa address, ReadOnlySpan<byte> image)
