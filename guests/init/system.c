@@ -23,8 +23,17 @@ static void bring_loopback_up(void) {
   CALL1(SYS_close, fd);
 }
 
-/* Drivers that Debian's kernel keeps outside and that the host wants: the panic notifier. */
-static void load_module(const char *path) {
+/* Drivers that Debian's kernel keeps outside, those that others need first. The host puts in what the machine has use for. */
+static const char *const modules[] = {
+  "pvpanic", "pvpanic-mmio",
+  "virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk", "virtio-rng",
+};
+
+static void load_module(const char *name) {
+  char path[64] = "/lib/modules/";
+  usize start = length_of(path), length = length_of(name);
+  memcpy(path + start, name, length);
+  memcpy(path + start + length, ".ko", 4);
   int fd = CALL2(SYS_open, path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return;
   CALL3(SYS_finit_module, fd, "", 0);
@@ -56,8 +65,7 @@ void system_up(void) {
   CALL2(SYS_symlink, "/proc/self/fd/2", "/dev/stderr");
   CALL2(SYS_sethostname, "trapline", 8);
   bring_loopback_up();
-  load_module("/lib/modules/pvpanic.ko");
-  load_module("/lib/modules/pvpanic-mmio.ko");
+  for (usize i = 0; i < sizeof modules / sizeof *modules; i++) load_module(modules[i]);
   static const char *const install[] = { "busybox", "--install", "-s", 0 };
   run_and_wait("/bin/busybox", install);
 }

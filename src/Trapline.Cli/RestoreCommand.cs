@@ -15,11 +15,12 @@ internal static class RestoreCommand
         Argument<string> file = new("FILE") { Description = "What trapline run --save wrote" };
         Option<string> serial = new("--serial") { Description = "First serial port: stdio, file:PATH, pty or none [default: stdio]", HelpName = "TARGET" };
         Option<string> engine = new("--engine") { Description = "What runs the CPU [default: what ran it before]", HelpName = "NAME" };
+        Option<string[]> disks = DiskOption.Make("A disk of the saved machine, in the order it had them: FILE[,format=raw|qcow2][,ro][,cache=MODE][,discard=unmap]");
         Option<bool> statistics = new("--stats") { Description = "At the end, print instructions, exits by reason and times to stderr" };
         engine.CompletionSources.Add([.. Engines.Names]);
         Command restore = new("restore", "Go on with a saved guest: with a shell in it, or with -- COMMAND [ARGUMENTS], one command; the file stays as it is");
         restore.Add(file);
-        foreach (Option option in (Option[])[serial, engine, statistics])
+        foreach (Option option in (Option[])[serial, engine, disks, statistics])
             restore.Add(option);
         restore.SetAction(result =>
         {
@@ -33,6 +34,7 @@ internal static class RestoreCommand
                 Snapshot = result.GetValue(file),
                 Cpu = new CpuSpecification { Engine = name ?? "" },
                 Serial = result.GetValue(serial) is { } target ? SerialTarget.Parse("--serial", target) : null,
+                Disks = DiskOption.Read(result, disks),
                 Test = new TestSpecification(),
                 End = new EndSpecification { WhenHaltedForGood = true },
                 Statistics = result.GetValue(statistics),

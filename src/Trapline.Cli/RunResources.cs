@@ -4,6 +4,7 @@ using Trapline.Consoles;
 using Trapline.Core;
 using Trapline.Host;
 using Trapline.Machine;
+using Trapline.Storage;
 
 namespace Trapline.Cli;
 
@@ -40,6 +41,18 @@ internal sealed class RunResources : IDisposable
                 return null;
         }
     }
+
+    /// <summary>The machine's paravirtual devices, their files opened.</summary>
+    /// <exception cref="BadInputException">A disk cannot be opened.</exception>
+    public DeviceSpecification OpenDevices(RunSettings settings) => new()
+    {
+        Disks = OpenDisks(settings),
+        Entropy = settings.Entropy,
+    };
+
+    /// <exception cref="BadInputException">A disk cannot be opened.</exception>
+    public IReadOnlyList<DiskDevice> OpenDisks(RunSettings settings) =>
+        [.. settings.Disks.Select(disk => new DiskDevice(disk.Path, Use(DiskImage.Open(disk)), disk.Serial ?? ""))];
 
     public ICharacterBackend? OpenDebugConsole(string? path) =>
         path == null ? null : Use(new StreamConsole(Use(OutputFile.Create("--debugcon", path, path))));

@@ -104,6 +104,7 @@ internal sealed class RunSession(RunSettings settings)
             MemoryBytes = settings.MemoryBytes,
             Cpu = settings.Cpu,
             Boot = boot,
+            Devices = resources.OpenDevices(settings),
             Test = settings.Test,
             End = asCommand && !settings.Idle ? settings.End with { NoReboot = true } : settings.End,
             Diagnostics = resources.OpenDiagnostics(settings),
@@ -126,8 +127,10 @@ internal sealed class RunSession(RunSettings settings)
         EscapeFilter escape = new(_quit.Cancel, () => InteractiveTerminal.Say(EscapeFilter.Help));
         ICharacterBackend? console = resources.OpenSerial(settings.Serial ?? DefaultSerial(asCommand), escape);
         DiagnosticsSpecification diagnostics = resources.OpenDiagnostics(settings);
+        IReadOnlyList<DiskDevice> disks = resources.OpenDisks(settings);
         VirtualMachine vm = VirtualMachine.Restore(snapshot, saved => saved with
         {
+            Devices = disks.Count == 0 ? saved.Devices : saved.Devices with { Disks = disks },
             Cpu = saved.Cpu with { Engine = settings.Cpu.Engine.Length > 0 ? settings.Cpu.Engine : saved.Cpu.Engine },
             End = settings.End with { NoReboot = true, PanicDevice = saved.End.PanicDevice },
             Diagnostics = diagnostics,

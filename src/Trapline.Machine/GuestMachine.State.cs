@@ -25,7 +25,26 @@ public sealed partial class GuestMachine
     {
         if (specification.MemoryBytes != image.Specification.MemoryBytes || specification.Cpu.Count != image.Specification.Cpu.Count)
             throw new BadInputException("a machine goes on with as much memory and as many CPUs as it had");
+        CheckDevices(image.Specification.Devices, specification.Devices);
         return new GuestMachine(specification, engines, image);
+    }
+
+    /// <summary>The devices are as many as they were, and each disk looks as its predecessor did.</summary>
+    private static void CheckDevices(DeviceSpecification before, DeviceSpecification now)
+    {
+        if (now.Disks.Count > before.Disks.Count)
+            throw new BadInputException($"disk '{now.Disks[before.Disks.Count].Name}': the saved machine has {before.Disks.Count} disks; give it no more");
+        for (int i = 0; i < before.Disks.Count; i++)
+        {
+            DiskDevice old = before.Disks[i];
+            if (i >= now.Disks.Count || now.Disks[i].Backend is AbsentDisk)
+                throw new BadInputException($"disk '{old.Name}' of the saved machine is missing: give it with --disk; its content is not in the snapshot");
+            IDiskBackend disk = now.Disks[i].Backend;
+            if (disk.Length != old.Backend.Length || disk.IsReadOnly != old.Backend.IsReadOnly)
+                throw new BadInputException($"disk '{now.Disks[i].Name}' is not like the saved machine's '{old.Name}', which has {old.Backend.Length} bytes{(old.Backend.IsReadOnly ? " and is read-only" : "")}");
+        }
+        if (now.Entropy != before.Entropy)
+            throw new BadInputException("devices: a machine goes on with the devices that it had");
     }
 
     /// <summary>Takes an image of the machine as it is now. A running machine stands while that is done, and goes on.</summary>

@@ -97,7 +97,7 @@ public sealed partial class GuestMachine : IDisposable, IBoardHost
                 vcpu.Pause();
             foreach (VcpuThread vcpu in Board.Vcpus)
                 vcpu.WaitUntilStanding();
-            Board.Clock.Stand();
+            Board.Stand();
             Board.Trace.Lifecycle("paused");
         }
     }
@@ -110,7 +110,7 @@ public sealed partial class GuestMachine : IDisposable, IBoardHost
                 return;
             Status = MachineStatus.Running;
             Board.Trace.Lifecycle("resumed");
-            Board.Clock.Run();
+            Board.Run();
             foreach (VcpuThread vcpu in Board.Vcpus)
                 vcpu.Resume();
         }
@@ -320,7 +320,7 @@ public sealed partial class GuestMachine : IDisposable, IBoardHost
     private void SwitchOn(PcBoard board)
     {
         if (Status == MachineStatus.Running)
-            board.Clock.Run();
+            board.Run();
         foreach (VcpuThread vcpu in board.Vcpus)
         {
             if (Status == MachineStatus.Paused)
@@ -336,7 +336,7 @@ public sealed partial class GuestMachine : IDisposable, IBoardHost
     private void Finish(MachineOutcome outcome)
     {
         Status = MachineStatus.Ended;
-        _board?.Clock.Stand();
+        _board?.Stand();
         _board?.Trace.Lifecycle($"ended: {outcome.Reason}");
         _completion.TrySetResult(outcome);
     }

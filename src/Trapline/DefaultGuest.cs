@@ -31,7 +31,7 @@ internal static class DefaultGuest
             Boot = new BootSpecification
             {
                 Kernel = new BootFile(images.KernelPath, images.Kernel),
-                Initrd = new BootFile("the default guest's initramfs", Initramfs.Build(images)),
+                Initrd = new BootFile("the default guest's initramfs", Initramfs.Build(images, GuestModules.For(specification))),
                 CommandLine = string.IsNullOrEmpty(append) ? CommandLine : CommandLine + " " + append,
             },
             Consoles = specification.Consoles with { Serial = ports },

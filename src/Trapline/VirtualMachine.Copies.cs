@@ -64,6 +64,7 @@ public sealed partial class VirtualMachine
     /// A copy of the default guest gets a time of day and a seed of its own before it runs a program for its host. What programs had drawn from
     /// their own random numbers before is the same in all copies. A program that ran goes on in each copy, without its streams.
     /// </remarks>
+    /// <exception cref="BadInputException">A disk that can be written would be shared.</exception>
     /// <exception cref="InvalidOperationException">The machine has ended.</exception>
     public Task<IReadOnlyList<VirtualMachine>> ForkAsync(int count, Func<int, MachineSpecification, MachineSpecification>? change = null)
     {
@@ -90,7 +91,9 @@ public sealed partial class VirtualMachine
         {
             for (int i = 0; i < count; i++)
             {
-                copies.Add(Continue(image, change is null ? specification : change(i, specification), agentPort));
+                MachineSpecification own = change is null ? specification : change(i, specification);
+                CheckDisks(image.Specification.Devices, own.Devices);
+                copies.Add(Continue(image, own, agentPort));
                 copies[i].Start();
             }
             return copies;
@@ -99,6 +102,16 @@ public sealed partial class VirtualMachine
         {
             copies.ForEach(copy => copy.Dispose());
             throw;
+        }
+    }
+
+    /// <summary>Two guests that write to one disk, each thinking it its own, destroy what is on it.</summary>
+    private static void CheckDisks(DeviceSpecification original, DeviceSpecification copy)
+    {
+        foreach (DiskDevice disk in copy.Disks)
+        {
+            if (!disk.Backend.IsReadOnly && original.Disks.Any(d => ReferenceEquals(d.Backend, disk.Backend)))
+                throw new BadInputException($"disk '{disk.Name}' can be written, so copies of the machine cannot share it: make it read-only, or give each copy an overlay of its own");
         }
     }
 

@@ -1,6 +1,7 @@
 using Trapline.Core;
 using Trapline.Images;
 using Trapline.Machine;
+using Trapline.Testing;
 
 namespace Guest.Tests;
 
@@ -18,9 +19,10 @@ public sealed class GuestFactAttribute : FactAttribute
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class GuestTheoryAttribute : TheoryAttribute
 {
-    public GuestTheoryAttribute()
+    /// <param name="programs">Programs of the host that the test uses.</param>
+    public GuestTheoryAttribute(params string[] programs)
     {
-        Skip = DefaultGuestPackages.Obstacle.Value;
+        Skip = FactNeedingAttribute.Obstacle(programs) ?? DefaultGuestPackages.Obstacle.Value;
     }
 }
 

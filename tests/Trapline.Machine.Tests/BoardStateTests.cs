@@ -6,6 +6,7 @@ using Trapline.Devices.InterruptControllers;
 using Trapline.Devices.Timers;
 using Trapline.Machine.Firmware;
 using Trapline.Memory;
+using Trapline.Testing;
 using Trapline.X86;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -44,6 +45,13 @@ public class BoardStateTests
         ["PciBar"] = "its address is in the function's configuration space",
         [nameof(PcBoard)] = "the owner of the parts",
         ["BoardConsoles"] = "back ends of this process",
+        ["VirtioParts"] = "the list of the virtio devices, which are parts",
+        ["WorkGate"] = "open while the machine runs",
+        ["DeviceWorkers"] = "threads of this process",
+        ["VirtQueue"] = "part of its device",
+        ["DescriptorChain"] = "no request is under way when a machine is saved",
+        ["CommonConfiguration"] = "part of VirtioPci",
+        ["MemoryDisk"] = "a back end of this process",
     };
 
     private static MachineSpecification Everything => new()
@@ -56,6 +64,7 @@ public class BoardStateTests
             Serial = [NullCharacterBackend.Instance, NullCharacterBackend.Instance, NullCharacterBackend.Instance, NullCharacterBackend.Instance],
             DebugConsole = NullCharacterBackend.Instance,
         },
+        Devices = new DeviceSpecification { Entropy = true, Disks = [new DiskDevice("memory", new MemoryDisk(1 << 20))] },
         Test = new TestSpecification { DebugExit = true, TestDevice = true },
     };
 
@@ -74,7 +83,7 @@ public class BoardStateTests
             if (!seen.Add(item))
                 continue;
             Type type = item.GetType();
-            bool ours = type.Assembly.GetName().Name is "Trapline.Machine" or "Trapline.Devices" or "Trapline.Memory" or "Trapline.Host";
+            bool ours = type.Assembly.GetName().Name is "Trapline.Machine" or "Trapline.Devices" or "Trapline.Virtio" or "Trapline.Memory" or "Trapline.Host";
             if (ours && HasMutableState(type))
             {
                 devices++;

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Diagnostics;
 using Iced.Intel;
 using Trapline.Core;
+using Trapline.Testing;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Trapline.Machine.Tests;
@@ -46,9 +47,29 @@ public sealed class SnapshotTests : IDisposable
         a.hlt();
     }
 
-    private async Task<MachineSpecification> SaveAsync()
+    private static DeviceSpecification OneDisk(int length, bool readOnly = false) =>
+        new() { Entropy = true, Disks = [new DiskDevice("some.img", new MemoryDisk(length, readOnly))] };
+
+    [Fact]
+    public async Task AMachineWithADiskGoesOnWithADiskLikeItsOwnOnly()
     {
-        MachineSpecification specification = SmallGuest.Specification(SumPage, _line, megabytes: 16);
+        await SaveAsync(OneDisk(1 << 20));
+        using Snapshot snapshot = Snapshot.Open(FilePath);
+        MachineSpecification saved = snapshot.Image.Specification;
+        Assert.Contains("'some.img' of the saved machine is missing", Refusal(saved.Devices));
+        Assert.Contains("not like", Refusal(saved.Devices with { Disks = OneDisk(1 << 19).Disks }));
+        Assert.Contains("not like", Refusal(saved.Devices with { Disks = OneDisk(1 << 20, readOnly: true).Disks }));
+        Assert.Contains("give it no more", Refusal(saved.Devices with { Disks = [.. OneDisk(1 << 20).Disks, .. OneDisk(1 << 20).Disks] }));
+        Assert.Contains("the devices that it had", Refusal(OneDisk(1 << 20) with { Entropy = false }));
+        using GuestMachine machine = GuestMachine.Continue(snapshot.Image, saved with { Devices = OneDisk(1 << 20) });
+
+        string Refusal(DeviceSpecification devices) =>
+            Assert.Throws<BadInputException>(() => GuestMachine.Continue(snapshot.Image, saved with { Devices = devices })).Message;
+    }
+
+    private async Task<MachineSpecification> SaveAsync(DeviceSpecification? devices = null)
+    {
+        MachineSpecification specification = SmallGuest.Specification(SumPage, _line, megabytes: 16) with { Devices = devices ?? new() };
         using GuestMachine machine = GuestMachine.Create(specification);
         machine.Start();
         while (_line.Count == 0)

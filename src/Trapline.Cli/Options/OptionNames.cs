@@ -13,6 +13,8 @@ internal static class OptionNames
         ("memory of", "--memory: memory of"),
         ("the host refused", "--memory: the host refused"),
         ("engine '", "--engine: engine '"),
+        ("disk '", "--disk: disk '"),
+        ("devices:", "--disk: devices:"),
         ("code of", "--hex: code of"),
         ("32-bit code at", "--code32: 32-bit code at"),
         ("unknown CPU", "--cpu: unknown CPU"),

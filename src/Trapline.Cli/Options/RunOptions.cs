@@ -17,7 +17,8 @@ internal sealed class RunOptions
     private readonly Option<string> _serial = Text("--serial", "TARGET", "First serial port: stdio, file:PATH, pty or none [default: stdio]");
     private readonly Option<string> _debugConsole = Text("--debugcon", "FILE", "Write what the guest sends to port 0xE9 to this file");
     private readonly Option<bool> _debugExit = Switch("--debug-exit", "Let the guest end the run: writing v to port 0xF4 exits with (v<<1)|1");
-    private readonly Option<string[]> _device = new("--device") { Description = "Add a device: testdev, for public CPU test suites", HelpName = "NAME", Arity = ArgumentArity.OneOrMore };
+    private readonly Option<string[]> _device = new("--device") { Description = "Add a device: rng, the host's random numbers; testdev, for public CPU test suites", HelpName = "NAME", Arity = ArgumentArity.OneOrMore };
+    private readonly Option<string[]> _disk = DiskOption.Make("Add a disk: FILE[,format=raw|qcow2][,ro][,cache=MODE][,discard=unmap][,serial=TEXT]");
     private readonly Option<string> _timeout = Text("--timeout", "TIME", "End the run after this host time: seconds, or with ms, s, m, h");
     private readonly Option<string> _engine = Text("--engine", "NAME", $"What runs the CPU: {string.Join(", ", Engines.Names)} [default: {Engines.Default}]");
     private readonly Option<bool> _verbose = Switch("--verbose", "Say on stderr which engine runs the guest, and why");
@@ -34,7 +35,7 @@ internal sealed class RunOptions
     public RunOptions()
     {
         _serial.CompletionSources.Add("stdio", "file:", "pty", "none");
-        _device.CompletionSources.Add("testdev");
+        _device.CompletionSources.Add("rng", "testdev");
         _engine.CompletionSources.Add([.. Engines.Names]);
         _trace.CompletionSources.Add([.. TraceArgument.Names]);
         _cpu.CompletionSources.Add([.. X86.CpuModel.Names]);
@@ -45,7 +46,7 @@ internal sealed class RunOptions
     {
         Option[] options =
         [
-            _kernel, _initrd, _append, _memory, _cpu, _cpus, _serial, _debugConsole, _debugExit, _device,
+            _kernel, _initrd, _append, _memory, _cpu, _cpus, _serial, _debugConsole, _debugExit, _device, _disk,
             _timeout, _engine, _verbose, _codeCache, _statistics, _trace, _dumpBlock, _perfMap, _noReboot, _save, _name, _idle,
         ];
         foreach (Option option in options)
@@ -58,10 +59,11 @@ internal sealed class RunOptions
         string engine = result.GetValue(_engine) ?? Engines.Default;
         if (!Engines.Names.Contains(engine))
             throw new BadInputException($"--engine '{engine}' is not known: use {string.Join(", ", Engines.Names)}");
-        foreach (string device in result.GetValue(_device) ?? [])
+        string[] devices = result.GetValue(_device) ?? [];
+        foreach (string device in devices)
         {
-            if (device != "testdev")
-                throw new BadInputException($"--device '{device}' is not known: use testdev");
+            if (device is not ("testdev" or "rng"))
+                throw new BadInputException($"--device '{device}' is not known: use rng or testdev");
         }
         CpuSpecification cpu = result.GetValue(_cpu) is { } model ? CpuArgument.Parse("--cpu", model) : new CpuSpecification();
         RunSettings settings = new()
@@ -79,7 +81,9 @@ internal sealed class RunOptions
             },
             Serial = result.GetValue(_serial) is { } serial ? SerialTarget.Parse("--serial", serial) : null,
             DebugConsole = result.GetValue(_debugConsole),
-            Test = new TestSpecification { DebugExit = result.GetValue(_debugExit), TestDevice = result.GetValue(_device) is { Length: > 0 } },
+            Test = new TestSpecification { DebugExit = result.GetValue(_debugExit), TestDevice = devices.Contains("testdev") },
+            Disks = DiskOption.Read(result, _disk),
+            Entropy = devices.Contains("rng"),
             End = new EndSpecification
             {
                 NoReboot = result.GetValue(_noReboot),

@@ -1,4 +1,5 @@
 using Trapline.Machine;
+using Trapline.Storage;
 
 namespace Trapline.Cli.Options;
 
@@ -20,6 +21,8 @@ internal sealed record RunSettings
     /// <summary>Null if the user named none.</summary>
     public SerialTarget? Serial { get; init; }
 
+    public IReadOnlyList<DiskSpecification> Disks { get; init; } = [];
+    public bool Entropy { get; init; }
     public string? DebugConsole { get; init; }
     public required TestSpecification Test { get; init; }
     public required EndSpecification End { get; init; }

@@ -33,6 +33,7 @@ internal sealed class PcBoard : IDisposable
     private readonly GenerationId _generation;
     private readonly ParavirtualVcpu[] _paravirtual;
     private SharedLine[] _pciLines = [];
+    private VirtioParts? _virtio;
     private readonly List<IDisposable> _timed = [];
     private readonly BoardParts _parts = new();
     private readonly List<EngineParts> _engineParts = [];
@@ -134,6 +135,20 @@ internal sealed class PcBoard : IDisposable
     /// <summary>How the kernel was started, for people.</summary>
     public string BootProtocol { get; private set; } = "none";
 
+    /// <summary>Guest time passes, and devices serve what they are asked for.</summary>
+    public void Run()
+    {
+        Clock.Run();
+        _virtio?.Run();
+    }
+
+    /// <summary>After the vCPUs: devices finish what they have begun, and time stands.</summary>
+    public void Stand()
+    {
+        _virtio?.Stand();
+        Clock.Stand();
+    }
+
     public void PressPowerButton() => _power.PressPowerButton();
 
     /// <summary>Asserts every vCPU's LINT1, which the MADT names as NMI.</summary>
@@ -167,6 +182,7 @@ internal sealed class PcBoard : IDisposable
             vcpu.End();
         foreach (VcpuThread vcpu in Vcpus)
             vcpu.Join();
+        _virtio?.Dispose();
         Clock.Dispose();
         _consoles.Unplug();
         foreach (IDisposable chip in _timed)
@@ -249,10 +265,12 @@ internal sealed class PcBoard : IDisposable
             (device, pin) => _pciLines[MachineConstants.PciInterruptInput(device, pin - 1) - MachineConstants.FirstPciInput].AddInput());
         bus.Add(0, 0, new HostBridge());
         bus.Add(31, 0, new IsaBridge());
+        _virtio = new VirtioParts(_specification.Devices, Memory, _specification.Cpu.Count, bus, _interrupts.Bus);
         PciMechanism1 mechanism = new(bus);
         ResetControl reset = new(_ => _host.ResetRequested("port 0xCF9"));
         foreach ((int slot, PciFunction function) in bus.Slots)
-            _parts.Add($"pci.{slot >> 3}.{slot & 7}", function);
+            _parts.Add<PciFunctionState>($"pci.{slot >> 3}.{slot & 7}", function);
+        _virtio.AddTo(_parts);
         _parts.Add("pci-address", mechanism);
         _parts.Add("reset-control", reset);
         PciEcam window = new(bus, MachineConstants.EcamLastBus + 1);

@@ -14,6 +14,7 @@ internal static class SavedStates
         SnapshotJson.Default.LocalApicState, SnapshotJson.Default.MachineMsrsState, SnapshotJson.Default.ParavirtualState, SnapshotJson.Default.PciFunctionState, SnapshotJson.Default.PciMechanism1State, SnapshotJson.Default.PicPairState,
         SnapshotJson.Default.Pit8254State, SnapshotJson.Default.PostCodeState, SnapshotJson.Default.ResetPortState, SnapshotJson.Default.RtcCmosState, SnapshotJson.Default.Serial16550State, SnapshotJson.Default.SharedLineState,
         SnapshotJson.Default.TestDeviceState, SnapshotJson.Default.VcpuState,
+        SnapshotJson.Default.MsixState, SnapshotJson.Default.VirtioDeviceState, SnapshotJson.Default.VirtioPciState,
     ];
 
     private static readonly Dictionary<string, (int Version, JsonTypeInfo Type)> BySchema = States.ToDictionary(s => Schema(s.Type).Name, s => (Schema(s.Type).Version, s));

@@ -118,6 +118,11 @@ public sealed class Snapshot : IDisposable
             Serial = [.. manifest.SerialPorts.Select(present => present ? NullCharacterBackend.Instance : null)],
             DebugConsole = manifest.DebugConsole ? NullCharacterBackend.Instance : null,
         },
+        Devices = new DeviceSpecification
+        {
+            Disks = [.. manifest.Devices.Disks.Select(d => new DiskDevice(d.Name, new AbsentDisk(d.Length, d.ReadOnly), d.Serial))],
+            Entropy = manifest.Devices.Entropy,
+        },
         Test = new TestSpecification { DebugExit = manifest.DebugExit, TestDevice = manifest.TestDevice },
         End = new EndSpecification { PanicDevice = manifest.PanicDevice, NoReboot = manifest.NoReboot },
     };

@@ -9,6 +9,8 @@ using Trapline.Devices.Ps2;
 using Trapline.Devices.Serial;
 using Trapline.Devices.Timers;
 using Trapline.Machine.Firmware;
+using Trapline.Virtio;
+using Trapline.Virtio.Transport;
 using Trapline.X86;
 
 namespace Trapline.Machine;
@@ -30,6 +32,7 @@ namespace Trapline.Machine;
 [JsonSerializable(typeof(LocalApicState))]
 [JsonSerializable(typeof(MachineMsrsState))]
 [JsonSerializable(typeof(ParavirtualState))]
+[JsonSerializable(typeof(MsixState))]
 [JsonSerializable(typeof(PciFunctionState))]
 [JsonSerializable(typeof(PciMechanism1State))]
 [JsonSerializable(typeof(PicPairState))]
@@ -41,4 +44,6 @@ namespace Trapline.Machine;
 [JsonSerializable(typeof(SharedLineState))]
 [JsonSerializable(typeof(TestDeviceState))]
 [JsonSerializable(typeof(VcpuState))]
+[JsonSerializable(typeof(VirtioDeviceState))]
+[JsonSerializable(typeof(VirtioPciState))]
 internal sealed partial class SnapshotJson : JsonSerializerContext;

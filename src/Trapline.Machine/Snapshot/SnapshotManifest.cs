@@ -8,10 +8,17 @@ internal sealed record SnapshotSection(ulong Offset, ulong Length, uint Crc32C);
 /// <param name="Features">All that the model had when the machine was built: another Trapline must offer the very same.</param>
 internal sealed record SavedCpu(int Count, string? Model, FeatureChange[] Changes, string[] Features, ulong TscHertz);
 
+/// <summary>A disk of a saved machine. Its content is not in the file.</summary>
+/// <param name="Length">Bytes; the disk with which the machine goes on must be as long.</param>
+internal sealed record SavedDisk(string Name, string Serial, long Length, bool ReadOnly);
+
+/// <summary>The paravirtual devices of a saved machine.</summary>
+internal sealed record SavedDevices(SavedDisk[] Disks, bool Entropy);
+
 /// <summary>What a snapshot file says of itself: docs/snapshot-format.md, field by field.</summary>
 internal sealed record SnapshotManifest(
     string SavedBy, DateTime SavedAt, int MachineVersion, SavedCpu Cpu, ulong MemoryBytes, ulong RomBytes, long GuestTime, string BootProtocol, string Engine,
-    bool[] SerialPorts, bool DebugConsole, bool DebugExit, bool TestDevice, bool PanicDevice, bool NoReboot,
+    bool[] SerialPorts, bool DebugConsole, SavedDevices Devices, bool DebugExit, bool TestDevice, bool PanicDevice, bool NoReboot,
     ulong RamOffset, ulong RamLength, uint ChunkBytes, SnapshotSection Chunks, SnapshotSection Records);
 
 /// <summary>State of one part as the file has it.</summary>

@@ -13,6 +13,8 @@ public sealed record MachineSpecification
 
     public ConsoleSpecification Consoles { get; init; } = new();
 
+    public DeviceSpecification Devices { get; init; } = new();
+
     public TestSpecification Test { get; init; } = new();
 
     public EndSpecification End { get; init; } = new();

@@ -12,11 +12,10 @@ namespace Trapline.Images;
 public sealed class GuestImageStore(string cacheDirectory)
 {
     // The number changes when the folder's layout does.
-    private const string Folder = "guest-1";
+    private const string Folder = "guest-2";
     private const string Manifest = "SHA256SUMS";
     private const string KernelFile = "vmlinuz";
     private const string BusyboxFile = "busybox";
-    private static readonly string[] ModuleFiles = ["pvpanic.ko", "pvpanic-mmio.ko"];
 
     private string GuestDirectory => Path.Combine(cacheDirectory, Folder);
 
@@ -83,7 +82,7 @@ public sealed class GuestImageStore(string cacheDirectory)
     private List<(string Name, byte[] Content)> ReadModules(Dictionary<string, string> sums)
     {
         List<(string, byte[])> modules = [];
-        foreach (string name in ModuleFiles)
+        foreach (string name in GuestModules.All)
         {
             if (Checked(name, sums) is { } content)
                 modules.Add((name, content));
@@ -112,7 +111,7 @@ public sealed class GuestImageStore(string cacheDirectory)
         progress?.Report(new FetchProgress("unpacking " + kernel.Name));
         string guest = scratch.MakeDirectory("guest");
         List<(Func<string, bool> Wanted, string Target)> wanted = [(IsKernel, KernelFile)];
-        wanted.AddRange(ModuleFiles.Select(m => ((Func<string, bool>)(path => path.EndsWith("/" + m, StringComparison.Ordinal)), m)));
+        wanted.AddRange(GuestModules.All.Select(m => ((Func<string, bool>)(path => path.EndsWith("/" + m, StringComparison.Ordinal)), m)));
         await DebPackage.ExtractAsync(kernelPackage, guest, wanted, cancellation).ConfigureAwait(false);
         await DebPackage.ExtractAsync(busyboxPackage, guest, [(IsBusybox, BusyboxFile)], cancellation).ConfigureAwait(false);
         foreach ((string file, string package) in new[] { (KernelFile, kernel.Name), (BusyboxFile, busybox.Name) })

@@ -8,7 +8,8 @@ public static class Initramfs
         "bin", "dev", "etc", "lib", "lib/modules", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "usr/bin", "usr/sbin", "var", "var/log",
     ];
 
-    public static byte[] Build(GuestImages images)
+    /// <param name="modules">The kernel modules that the machine needs.</param>
+    public static byte[] Build(GuestImages images, IReadOnlyCollection<string> modules)
     {
         using MemoryStream archive = new(4 << 20);
         CpioWriter cpio = new(archive);
@@ -17,7 +18,7 @@ public static class Initramfs
         cpio.AddCharacterDevice("dev/console", 5, 1, 0x180);
         cpio.AddFile("init", ReadInit(), 0x1ED);
         cpio.AddFile("bin/busybox", images.Busybox, 0x1ED);
-        foreach ((string name, byte[] content) in images.Modules)
+        foreach ((string name, byte[] content) in images.Modules.Where(m => modules.Contains(m.Name)))
             cpio.AddFile("lib/modules/" + name, content);
         cpio.AddFile("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"u8);
         cpio.AddFile("etc/group", "root:x:0:\n"u8);
