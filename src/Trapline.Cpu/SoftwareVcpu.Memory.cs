@@ -86,21 +86,6 @@ public sealed unsafe partial class SoftwareVcpu
             _memory.NoteWrite(gpa, offset, (ulong)size);
     }
 
-    /// <summary>Replaces 16 bytes at once if they are as expected; else <paramref name="expected"/> becomes what they are. Aligned.</summary>
-    internal bool CompareExchange16(byte* p, ulong* expected, ulong low, ulong high)
-    {
-        // Siblings in translated code use the processor's own, which no lock of ours excludes.
-        if (_translator != null)
-            return _translator.CompareExchange16(p, expected, low, high);
-        ulong* words = (ulong*)p;
-        bool equal = words[0] == expected[0] && words[1] == expected[1];
-        if (equal)
-            (words[0], words[1]) = (low, high);
-        else
-            (expected[0], expected[1]) = (words[0], words[1]);
-        return equal;
-    }
-
     /// <summary>Moves 1 to 64 bytes between <paramref name="buffer"/> and linear memory at the current privilege.</summary>
     internal bool TransferSlow(ulong linear, byte* buffer, int size, int segment, bool store) =>
         Transfer(linear, buffer, size, segment, UserBit | (store ? Access.Write : Access.Read), store);

@@ -14,6 +14,7 @@ internal static unsafe partial class Libc
     public const int MapNoReserve = 0x4000;
     public const int MremapMayMove = 1;
     public const int Map32Bit = 0x40;
+    public const int MapFixedNoReplace = 0x100000;
     public const int ProtExec = 4;
     public const uint MfdCloexec = 1;
     public const int MadvDontNeed = 4;

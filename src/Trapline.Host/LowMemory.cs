@@ -7,6 +7,8 @@ namespace Trapline.Host;
 /// <remarks>Unsafe because it hands out the raw base. The mapping lives until <see cref="Dispose"/>.</remarks>
 public sealed unsafe class LowMemory : IDisposable
 {
+    private const ulong FirstTried = 16 << 20, LastTried = 1 << 30, Step = 4 << 20;
+
     private byte* _base;
 
     private LowMemory(byte* start, ulong length)
@@ -24,6 +26,9 @@ public sealed unsafe class LowMemory : IDisposable
     {
         const int Flags = Libc.MapPrivate | Libc.MapAnonymous | Libc.MapNoReserve;
         byte* start = Libc.Mmap(null, length, Libc.ProtRead | Libc.ProtWrite, Flags | Libc.Map32Bit, -1, 0);
+        // The flag means the second gibibyte alone (mmap(2)).
+        for (ulong wanted = FirstTried; (nint)start == -1 && wanted + length <= LastTried; wanted += Step)
+            start = Libc.Mmap((void*)wanted, length, Libc.ProtRead | Libc.ProtWrite, Flags | Libc.MapFixedNoReplace, -1, 0);
         if ((nint)start == -1)
             start = Libc.Mmap(null, length, Libc.ProtRead | Libc.ProtWrite, Flags, -1, 0);
         if ((nint)start == -1)

@@ -105,10 +105,6 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         return _options.Time ? EnterTimed(way) : ((delegate* unmanaged<uint>)way)();
     }
 
-    /// <summary>The host's own CMPXCHG16B, which C# has no name for. See <see cref="Stubs.CompareExchange16"/>.</summary>
-    public bool CompareExchange16(byte* p, ulong* expected, ulong low, ulong high) =>
-        ((delegate* unmanaged<byte*, ulong*, ulong, ulong, int>)_stubs.CompareExchange16)(p, expected, low, high) != 0;
-
     /// <summary>Translates the block's code. False: its first instruction is the interpreter's, so nothing is gained.</summary>
     /// <param name="hoisting">Which checks may stand for several accesses.</param>
     /// <param name="alone">One instruction, and no code that follows decides anything: for oracles.</param>

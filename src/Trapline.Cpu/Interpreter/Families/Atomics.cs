@@ -5,7 +5,7 @@ using Trapline.X86;
 namespace Trapline.Cpu.Interpreter.Families;
 
 /// <summary>XCHG (atomic with memory even without LOCK), XADD, CMPXCHG, CMPXCHG8B, CMPXCHG16B.</summary>
-/// <remarks>Under LOCK, RAM is changed with the host's own atomic operations; CMPXCHG16B, which .NET lacks, is host code beside a translator, else it takes the machine's lock.</remarks>
+/// <remarks>Under LOCK, RAM is changed with the host's own atomic operations; CMPXCHG16B too, where the host is an x86-64.</remarks>
 public static unsafe class Atomics
 {
     private const MethodImplOptions Inline = MethodImplOptions.AggressiveInlining;
@@ -220,7 +220,7 @@ public static unsafe class Atomics
             return Status.Fault;
         if ((linear & 15) != 0)
             return cpu.GeneralProtection();
-        // Without host code of ours, siblings and their 16 bytes are kept apart by the machine's lock.
+        // Elsewhere the machine's lock keeps siblings apart.
         lock (cpu.WideAtomics)
         {
             ulong* old = stackalloc ulong[2] { s->Gpr[0], s->Gpr[2] };
@@ -231,7 +231,7 @@ public static unsafe class Atomics
             byte* p = cpu.UpdatePointer(linear, 16, out ulong gpa);
             if (p != null)
             {
-                equal = cpu.CompareExchange16(p, old, s->Gpr[3], s->Gpr[1]);
+                equal = WideCompareExchange.Replace(p, old, s->Gpr[3], s->Gpr[1]);
                 cpu.NoteUpdate(gpa, 16);
             }
             else if (!cpu.TransferSlow(linear, (byte*)old, 16, op->Segment, store: false))

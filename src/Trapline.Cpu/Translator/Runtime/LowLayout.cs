@@ -9,16 +9,18 @@ public sealed unsafe class LowLayout : IDisposable
 {
     public const int JumpEntries = 1 << 16;
 
-    /// <summary>One return stack for each soft-TLB context.</summary>
-    public const int ShadowStacks = SoftTlb.Contexts;
+    /// <summary>One return stack for each soft-TLB context that runs translated code.</summary>
+    public const int ShadowStacks = SoftTlb.Bypass;
+
+    /// <summary>Depth of guest calls in bytes.</summary>
+    public const ulong ShadowSize = 128 << 10;
 
     /// <summary>
-    /// Depth of guest calls in bytes, and as much below, where one call too many and signal frames land. The eight address bits above
-    /// <see cref="ShadowShift"/> are zero in that part alone, which code can test without touching flags.
+    /// The eight address bits from here up are zero in the page below a return stack and in no part of it: one call too many lands there, and code can
+    /// test that without touching flags. Signal frames land below that page.
     /// </summary>
-    public const ulong ShadowSize = 1ul << ShadowShift;
-    public const int ShadowShift = 17;
-    private const ulong ShadowSpacing = ShadowSize << 8;
+    public const int ShadowShift = 12;
+    private const ulong ShadowSpacing = 1ul << ShadowShift + 8, ShadowGuard = 1ul << ShadowShift, SignalRoom = 128 << 10;
 
     private const ulong FrameOffset = 8192;
     private const ulong EqualOffset = FrameOffset + 2048;
@@ -32,7 +34,7 @@ public sealed unsafe class LowLayout : IDisposable
         ulong jumps = spaces + SpaceTlb.Bytes;
         ulong scopes = jumps + JumpEntries * 16;
         ulong shadows = scopes + LinkScopes.Numbers;
-        _memory = LowMemory.Create(shadows + (ShadowStacks + 1) * ShadowSpacing);
+        _memory = LowMemory.Create(shadows + SignalRoom + (ShadowStacks + 1) * ShadowSpacing);
         State = (CpuState*)_memory.Base;
         Frame = (TranslationFrame*)(_memory.Base + FrameOffset);
         Frame->ClosedDelta = (ulong)(_memory.Base + NothingOffset) - TranslationFrame.NoPage;
@@ -44,7 +46,7 @@ public sealed unsafe class LowLayout : IDisposable
         ScopeIsCurrent = _memory.Base + scopes;
         Equal = _memory.Base + EqualOffset;
         Equal[0] = 1;
-        _shadows = (byte*)(((ulong)(_memory.Base + shadows) + ShadowSpacing - 1) & ~(ShadowSpacing - 1));
+        _shadows = (byte*)(((ulong)(_memory.Base + shadows) + SignalRoom + ShadowSpacing - 1) & ~(ShadowSpacing - 1));
     }
 
     private readonly byte* _shadows;
@@ -81,7 +83,7 @@ public sealed unsafe class LowLayout : IDisposable
     public ulong ShadowTop(int context) => ShadowLimit(context) + ShadowSize - 16;
 
     /// <summary>A call below this address starts the return stack anew.</summary>
-    public ulong ShadowLimit(int context) => (ulong)_shadows + (ulong)context * ShadowSpacing + ShadowSize;
+    public ulong ShadowLimit(int context) => (ulong)_shadows + (ulong)context * ShadowSpacing + ShadowGuard;
 
     public void Dispose() => _memory.Dispose();
 }

@@ -66,10 +66,6 @@ public sealed unsafe partial class Stubs
         asm.PatchHere(toDispatch);
         Dispatch = asm.Here;
         EmitDispatch(ref asm);
-
-        asm.Align(16);
-        CompareExchange16 = asm.Here;
-        EmitCompareExchange16(ref asm);
         code.CommitHot(asm);
         code.Keep();
     }
@@ -96,9 +92,6 @@ public sealed unsafe partial class Stubs
 
     /// <summary>Jumps to guest address r14.</summary>
     public nint Dispatch { get; }
-
-    /// <summary>An unmanaged function: pointer to 16 aligned bytes, pointer to what is expected there and is found, low and high half to put there; 1 if done.</summary>
-    public nint CompareExchange16 { get; }
 
     /// <summary>Looks r14 up in the jump cache. Flags stay as they are, RCX goes.</summary>
     /// <param name="near">Where misses go on is within the reach of a short jump.</param>
@@ -160,26 +153,6 @@ public sealed unsafe partial class Stubs
         asm.RotateRight32(HostRegister.Rcx, HostRegister.Scratch, 16);
         asm.Lea32(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 0));
         asm.OpRegister(false, 0xB70F, HostRegister.Rcx, HostRegister.Rcx); // MOVZX ecx, cx
-    }
-
-    /// <summary>By the System V calling convention: RDI, RSI, RDX, RCX.</summary>
-    private static void EmitCompareExchange16(ref Assembler asm)
-    {
-        const int rsi = 6, rdi = 7;
-        asm.Push(HostRegister.Rbx);
-        asm.Move(HostRegister.Rbx, HostRegister.Rdx);
-        asm.Load(HostRegister.Rax, HostAddress.At(rsi));
-        asm.Load(HostRegister.Rdx, HostAddress.At(rsi, 8));
-        asm.Byte(0xF0); // LOCK CMPXCHG16B
-        asm.OpMemory(true, 0xC70F, 1, HostAddress.At(rdi));
-        asm.Store(HostAddress.At(rsi), HostRegister.Rax);
-        asm.Store(HostAddress.At(rsi, 8), HostRegister.Rdx);
-        asm.Byte(0x0F); // SETE al
-        asm.Byte(0x94);
-        asm.Byte(0xC0);
-        asm.OpRegister(false, 0xB60F, HostRegister.Rax, HostRegister.Rax); // MOVZX eax, al
-        asm.Pop(HostRegister.Rbx);
-        asm.Byte(0xC3);
     }
 
     private void EmitSaveHost(ref Assembler asm)
