@@ -65,7 +65,7 @@ public static class ImageCheck
             if (refcounts.Get(cluster) == 0)
                 Wrong(cluster, used, 0);
         }
-        long flags = CopiedFlags.CountWrong(file, header, walk.Counts);
+        long flags = CopiedFlags.CountWrong(file, header, refcounts.Get);
         if (flags > 0)
             walk.Complain($"{flags} entries say wrongly whether they may be written in place");
         return new ImageCheckResult

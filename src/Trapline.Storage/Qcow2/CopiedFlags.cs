@@ -6,17 +6,17 @@ namespace Trapline.Storage.Qcow2;
 /// <summary>The flags in the active tables that say "referred to once, may be written in place" (qcow2: Cluster mapping), looked at against a count.</summary>
 internal static class CopiedFlags
 {
-    /// <summary>How many flags are wrong.</summary>
-    public static long CountWrong(IImageFile file, Qcow2Header header, ReferenceCounts counts) => Go(file, header, counts, mend: false);
+    /// <summary>How many flags are wrong, by the counts in the image: a cluster that is counted too often is not writable in place, and rightly so.</summary>
+    public static long CountWrong(IImageFile file, Qcow2Header header, Func<long, ulong> counts) => Go(file, header, counts, mend: false);
 
     /// <summary>Sets them right in the file; entries that cannot be, point nowhere then.</summary>
     public static void Mend(IImageFile file, Qcow2Header header, ReferenceWalk walk)
     {
-        Go(file, header, walk.Counts, mend: true);
+        Go(file, header, cluster => walk.Counts[cluster], mend: true);
         file.Flush();
     }
 
-    private static long Go(IImageFile file, Qcow2Header header, ReferenceCounts counts, bool mend)
+    private static long Go(IImageFile file, Qcow2Header header, Func<long, ulong> counts, bool mend)
     {
         long wrong = 0;
         HashSet<long> seen = [];
@@ -29,7 +29,7 @@ internal static class CopiedFlags
                 continue;
             long offset = L2Entry.Offset(l1[i]);
             bool valid = ReferenceWalk.IsTable(offset, header, file.Length);
-            ulong right = !valid || offset == 0 ? 0 : With(l1[i], counts[offset >> header.ClusterBits] == 1);
+            ulong right = !valid || offset == 0 ? 0 : With(l1[i], counts(offset >> header.ClusterBits) == 1);
             if (right != l1[i])
             {
                 wrong++;
@@ -40,7 +40,7 @@ internal static class CopiedFlags
             if (!valid || offset == 0 || !seen.Add(offset))
                 continue;
             file.Read(offset, table);
-            long changed = Go(table, header, counts);
+            long changed = Go(table, header, counts, file.Length);
             wrong += changed;
             if (mend && changed > 0)
                 file.Write(offset, table);
@@ -48,7 +48,7 @@ internal static class CopiedFlags
         return wrong;
     }
 
-    private static long Go(byte[] table, Qcow2Header header, ReferenceCounts counts)
+    private static long Go(byte[] table, Qcow2Header header, Func<long, ulong> counts, long fileLength)
     {
         long wrong = 0;
         for (int i = 0; i < table.Length; i += sizeof(ulong))
@@ -56,7 +56,7 @@ internal static class CopiedFlags
             ulong entry = BinaryPrimitives.ReadUInt64BigEndian(table.AsSpan(i));
             if (entry == 0)
                 continue;
-            ulong right = Right(entry, header, counts);
+            ulong right = Right(entry, header, counts, fileLength);
             if (right == entry)
                 continue;
             wrong++;
@@ -65,18 +65,18 @@ internal static class CopiedFlags
         return wrong;
     }
 
-    private static ulong Right(ulong entry, Qcow2Header header, ReferenceCounts counts)
+    private static ulong Right(ulong entry, Qcow2Header header, Func<long, ulong> counts, long fileLength)
     {
         if ((entry & L2Entry.Compressed) != 0)
         {
             long start = L2Entry.CompressedRange(entry, header.ClusterBits).Offset >> header.ClusterBits;
-            return start < counts.Clusters ? With(entry, false) : 0;
+            return start << header.ClusterBits < fileLength ? With(entry, false) : 0;
         }
         long host = L2Entry.Offset(entry);
         if (host == 0)
             return With(entry, false);
-        bool valid = (host & (header.ClusterSize - 1)) == 0 && host >> header.ClusterBits < counts.Clusters;
-        return valid ? With(entry, counts[host >> header.ClusterBits] == 1) : 0;
+        bool valid = (host & (header.ClusterSize - 1)) == 0 && host < fileLength;
+        return valid ? With(entry, counts(host >> header.ClusterBits) == 1) : 0;
     }
 
     private static ulong With(ulong entry, bool copied) => copied ? entry | L2Entry.Copied : entry & ~L2Entry.Copied;
