@@ -16,6 +16,13 @@ public sealed partial class Qcow2Image
         Drop,
     }
 
+    /// <summary>Stores nothing any more: the disk reads as its backing image does.</summary>
+    internal void Empty()
+    {
+        ClearClusters(0, (Length + _clusterSize - 1) & -_clusterSize, Clearing.Drop);
+        FlushCore();
+    }
+
     // Whole clusters only: of the rest nothing would be given back.
     private protected override void DiscardCore(long offset, long length)
     {
