@@ -10,21 +10,21 @@ void unblock_signals(void);
 void refresh(const u8 *payload, usize size);
 void __attribute__((noreturn)) system_down(enum ending ending);
 
-/* program.c: the one program that runs at a time. */
+/* program.c */
 struct program {
   isize pid;                 /* 0 when none runs */
   int mode;
-  int input, output, error;  /* our ends of its pipes, -1 when closed */
+  int input, output, error;  /* our ends of its pipes or its terminal, -1 when closed */
 };
 void program_gather(int type, const u8 *data, usize size);
 int program_start(struct program *program, int mode, int console, u16 rows, u16 columns);
-void set_window(int console, u16 rows, u16 columns);
+void set_window(int terminal, u16 rows, u16 columns);
 
 /* line.c: frames over the second serial port. */
-typedef void frame_handler(int type, const u8 *payload, usize size);
+typedef void frame_handler(int type, u8 program, const u8 *payload, usize size);
 int line_open(void);
-void line_send(int type, const void *payload, usize size);
-void line_send_u32(int type, u32 value);
+void line_send(int type, u8 program, const void *payload, usize size);
+void line_send_u32(int type, u8 program, u32 value);
 void line_receive(frame_handler *handler);
 void line_drain(void);
 

@@ -2,7 +2,9 @@
 #include "init.h"
 
 static int line = -1;
-static u8 pending[3 + MAX_PAYLOAD];
+enum { HEADER = 4 };
+
+static u8 pending[HEADER + MAX_PAYLOAD];
 static usize pending_size;
 static u32 unacknowledged;
 
@@ -18,16 +20,17 @@ int line_open(void) {
   return line;
 }
 
-void line_send(int type, const void *payload, usize size) {
-  u8 frame[3 + MAX_PAYLOAD];
+void line_send(int type, u8 program, const void *payload, usize size) {
+  u8 frame[HEADER + MAX_PAYLOAD];
   frame[0] = type;
-  frame[1] = size & 0xFF;
-  frame[2] = size >> 8;
-  memcpy(frame + 3, payload, size);
-  write_all(line, frame, 3 + size);
+  frame[1] = program;
+  frame[2] = size & 0xFF;
+  frame[3] = size >> 8;
+  memcpy(frame + HEADER, payload, size);
+  write_all(line, frame, HEADER + size);
 }
 
-void line_send_u32(int type, u32 value) { line_send(type, &value, sizeof value); }
+void line_send_u32(int type, u8 program, u32 value) { line_send(type, program, &value, sizeof value); }
 
 /* Waits until the port has sent everything. */
 void line_drain(void) { CALL3(SYS_ioctl, line, TCSBRK, 1); }
@@ -39,19 +42,19 @@ void line_receive(frame_handler *handler) {
   pending_size += n;
   unacknowledged += n;
   if (unacknowledged >= WINDOW_LINE / 4) {
-    line_send_u32(FRAME_ACK_LINE, unacknowledged);
+    line_send_u32(FRAME_ACK_LINE, 0, unacknowledged);
     unacknowledged = 0;
   }
   usize start = 0;
-  while (pending_size - start >= 3) {
-    usize size = pending[start + 1] | pending[start + 2] << 8;
+  while (pending_size - start >= HEADER) {
+    usize size = pending[start + 2] | pending[start + 3] << 8;
     if (size > MAX_PAYLOAD) { /* Not our host: forget everything rather than run off the buffer. */
       pending_size = 0;
       return;
     }
-    if (pending_size - start < 3 + size) break;
-    handler(pending[start], pending + start + 3, size);
-    start += 3 + size;
+    if (pending_size - start < HEADER + size) break;
+    handler(pending[start], pending[start + 1], pending + start + HEADER, size);
+    start += HEADER + size;
   }
   memmove(pending, pending + start, pending_size - start);
   pending_size -= start;

@@ -84,20 +84,34 @@ static void __attribute__((noreturn)) become_program(void) {
   for (;;) {}
 }
 
-void set_window(int console, u16 rows, u16 columns) {
+void set_window(int terminal, u16 rows, u16 columns) {
   struct window_size size = { rows, columns, 0, 0 };
-  if (rows && columns) CALL3(SYS_ioctl, console, TIOCSWINSZ, &size);
+  if (rows && columns) CALL3(SYS_ioctl, terminal, TIOCSWINSZ, &size);
 }
 
-static void become_shell(int console) {
+/* Makes a terminal the child's own, and its streams. */
+static void take_terminal(int terminal) {
   CALL0(SYS_setsid);
-  CALL3(SYS_ioctl, console, TIOCSCTTY, 1);
-  for (int fd = 0; fd < 3; fd++) CALL2(SYS_dup2, console, fd);
+  CALL3(SYS_ioctl, terminal, TIOCSCTTY, 1);
+  for (int fd = 0; fd < 3; fd++) CALL2(SYS_dup2, terminal, fd);
 }
 
-/* Starts what was gathered; 0, or the negative error. */
-int program_start(struct program *program, int mode, int console, u16 rows, u16 columns) {
-  int in[2] = { -1, -1 }, out[2] = { -1, -1 }, err[2] = { -1, -1 };
+/* A new pseudo-terminal: our end twice, for input and output; 0, or the negative error. */
+static isize open_terminal(int *terminal, int *input, int *output) {
+  int unlocked = 0;
+  isize ours = CALL2(SYS_open, "/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+  if (ours < 0) return ours;
+  isize again = CALL3(SYS_fcntl, ours, F_DUPFD_CLOEXEC, 0);
+  CALL3(SYS_ioctl, ours, TIOCSPTLCK, &unlocked);
+  isize theirs = CALL3(SYS_ioctl, ours, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  *input = ours;
+  *output = again;
+  *terminal = theirs;
+  return again < 0 ? again : theirs < 0 ? theirs : 0;
+}
+
+static int start_gathered(struct program *program, int mode, int console, u16 rows, u16 columns) {
+  int in[2] = { -1, -1 }, out[2] = { -1, -1 }, err[2] = { -1, -1 }, terminal = console;
   if (mode == MODE_COMMAND) {
     isize failed = CALL2(SYS_pipe2, in, O_CLOEXEC);
     if (!failed) failed = CALL2(SYS_pipe2, out, O_CLOEXEC);
@@ -107,12 +121,16 @@ int program_start(struct program *program, int mode, int console, u16 rows, u16 
     CALL3(SYS_fcntl, out[0], F_SETFL, O_NONBLOCK);
     CALL3(SYS_fcntl, err[0], F_SETFL, O_NONBLOCK);
   } else {
-    set_window(console, rows, columns);
+    if (mode == MODE_TERMINAL) {
+      isize failed = open_terminal(&terminal, &in[1], &out[0]);
+      if (failed) return failed;
+    }
+    set_window(terminal, rows, columns);
   }
   isize child = CALL0(SYS_fork);
   if (child == 0) {
-    if (mode == MODE_SHELL) {
-      become_shell(console);
+    if (mode != MODE_COMMAND) {
+      take_terminal(terminal);
     } else {
       CALL0(SYS_setsid);
       CALL2(SYS_dup2, in[0], 0);
@@ -126,7 +144,14 @@ int program_start(struct program *program, int mode, int console, u16 rows, u16 
     CALL1(SYS_close, out[1]);
     CALL1(SYS_close, err[1]);
   }
-  forget_strings();
+  if (mode == MODE_TERMINAL) CALL1(SYS_close, terminal);
   *program = (struct program){ child > 0 ? child : 0, mode, in[1], out[0], err[0] };
   return child < 0 ? child : 0;
+}
+
+/* Starts what was gathered; 0, or the negative error. */
+int program_start(struct program *program, int mode, int console, u16 rows, u16 columns) {
+  int result = start_gathered(program, mode, console, rows, columns);
+  forget_strings();
+  return result;
 }

@@ -34,7 +34,7 @@ internal static class ExitCodes
           status     with a command: the command's own; 128+N if signal N killed it; 126/127 if it could not be run
           (v<<1)|1   with --debug-exit: the guest wrote v to port 0xF4
           2          bad input; one line says what and how to mend it
-          69         the machine that was named does not answer, or ended meanwhile
+          69         the machine that was named does not answer; it ended, or was stopped by somebody else, before the command did
           70         triple fault: a guest CPU shut down
           71         the guest's kernel panicked
           72         Trapline itself failed; please report it

@@ -12,6 +12,9 @@ internal sealed class GuestSession(VirtualMachine vm, StopSignals signals, strin
 {
     private const int Interrupt = 2;
 
+    /// <summary>What ran in the guest when its host ended it, for people; else null.</summary>
+    public string? CutOff { get; private set; }
+
     /// <summary>Boots and waits for the end, whatever it is.</summary>
     public async Task<int> RunKernelAsync(bool hasTerminal)
     {
@@ -26,20 +29,22 @@ internal sealed class GuestSession(VirtualMachine vm, StopSignals signals, strin
     public async Task<int> RunCommandAsync(GuestProgram program, string doing)
     {
         await BootAsync(doing).ConfigureAwait(false);
-        Task<ProgramResult> running = vm.ExecuteAsync(program);
+        if (await vm.StartProgramAsync(program).ConfigureAwait(false) is not { } process)
+            return await GuestGoneAsync("the command").ConfigureAwait(false);
         int interrupts = 0;
         // The first Ctrl-C is the command's, as if it ran here; a second one is ours.
         signals.Intercept = number =>
         {
-            if (number != Interrupt || running.IsCompleted || interrupts++ > 0)
+            if (number != Interrupt || process.Ended.IsCompleted || interrupts++ > 0)
                 return false;
-            vm.Signal(Interrupt);
+            process.Signal(Interrupt);
             return true;
         };
-        ProgramResult result = await running.ConfigureAwait(false);
+        ProgramResult result = await process.Ended.ConfigureAwait(false);
         signals.Intercept = null;
-        if (result.End != ProgramEnd.GuestGone)
-            await EndAsync().ConfigureAwait(false);
+        if (result.End == ProgramEnd.GuestGone)
+            return await GuestGoneAsync("the command").ConfigureAwait(false);
+        await EndAsync().ConfigureAwait(false);
         await vm.Completion.ConfigureAwait(false);
         return result.ExitCode;
     }
@@ -57,8 +62,8 @@ internal sealed class GuestSession(VirtualMachine vm, StopSignals signals, strin
     /// <summary>Runs a login shell on the guest's console, again after each reboot; the guest ends with it.</summary>
     public async Task<int> RunShellAsync(string doing)
     {
-        using PosixSignalRegistration resized = PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => vm.Resize(Window()));
-        ProgramResult result;
+        IGuestProcess? shell = null;
+        using PosixSignalRegistration resized = PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => shell?.Resize(Window()));
         vm.Start();
         do
         {
@@ -67,16 +72,25 @@ internal sealed class GuestSession(VirtualMachine vm, StopSignals signals, strin
                 if (!await vm.WaitForAgentAsync().ConfigureAwait(false))
                     break;
             }
-            result = await vm.ExecuteAsync(Shell()).ConfigureAwait(false);
-            if (result.End != ProgramEnd.GuestGone)
+            shell = await vm.StartProgramAsync(Shell()).ConfigureAwait(false);
+            if (shell != null && await shell.Ended.ConfigureAwait(false) is { End: not ProgramEnd.GuestGone } result)
             {
                 await EndAsync().ConfigureAwait(false);
                 return result.ExitCode;
             }
         }
         while (!vm.Completion.IsCompleted);
+        return await GuestGoneAsync("the shell").ConfigureAwait(false);
+    }
+
+    /// <summary>A guest that switched itself off is fine; one that somebody else stopped did not do what was asked.</summary>
+    private async Task<int> GuestGoneAsync(string what)
+    {
         await vm.Completion.ConfigureAwait(false);
-        return ExitCodes.Success;
+        if (!vm.WasToldToEnd || signals.Received != 0)
+            return ExitCodes.Success;
+        CutOff = what;
+        return ExitCodes.Unavailable;
     }
 
     private async Task EndAsync()
@@ -99,7 +113,7 @@ internal sealed class GuestSession(VirtualMachine vm, StopSignals signals, strin
 
     private static GuestProgram Shell() => VirtualMachine.Program("sh", "-l") with
     {
-        OnConsole = true,
+        Place = ProgramPlace.Console,
         Window = Window(),
         Environment = Environment.GetEnvironmentVariable("TERM") is { } terminal ? ["TERM=" + terminal] : [],
     };

@@ -21,11 +21,10 @@ internal sealed class NamedMachine : IAsyncDisposable
     public static NamedMachine Claim(string name) => new(RuntimeDirectory.ForUser(), name);
 
     /// <param name="machine">Answers to requests from now on.</param>
-    /// <param name="idle">Whether its guest runs programs for others.</param>
-    public void Serve(VirtualMachine machine, bool idle)
+    public void Serve(VirtualMachine machine)
     {
         _serves = true;
-        _machines.Add(_socket, machine, idle ? new AgentPrograms(machine) : null);
+        _machines.Add(_socket, machine, machine.HasAgent ? new AgentPrograms(machine) : null);
     }
 
     /// <summary>The run's own machine has ended: gives its name back and waits for the end of its clones, which a stop asks for too.</summary>

@@ -16,11 +16,13 @@ internal static class RestoreCommand
         Option<string> serial = new("--serial") { Description = "First serial port: stdio, file:PATH, pty or none [default: stdio]", HelpName = "TARGET" };
         Option<string> engine = new("--engine") { Description = "What runs the CPU [default: what ran it before]", HelpName = "NAME" };
         Option<string[]> disks = DiskOption.Make("A disk of the saved machine, in the order it had them: FILE[,format=raw|qcow2][,ro][,cache=MODE][,discard=unmap]");
+        Option<string> machine = new("--name") { Description = "Make the machine reachable by this name", HelpName = "NAME" };
+        Option<bool> idle = new("--idle") { Description = "With --name: run nothing but what trapline exec asks for" };
         Option<bool> statistics = new("--stats") { Description = "At the end, print instructions, exits by reason and times to stderr" };
         engine.CompletionSources.Add([.. Engines.Names]);
         Command restore = new("restore", "Go on with a saved guest: with a shell in it, or with -- COMMAND [ARGUMENTS], one command; the file stays as it is");
         restore.Add(file);
-        foreach (Option option in (Option[])[serial, engine, disks, statistics])
+        foreach (Option option in (Option[])[serial, engine, disks, machine, idle, statistics])
             restore.Add(option);
         restore.SetAction(result =>
         {
@@ -29,8 +31,10 @@ internal static class RestoreCommand
             string? name = result.GetValue(engine);
             if (name is not null && !Engines.Names.Contains(name))
                 throw new BadInputException($"--engine '{name}' is not known: use {string.Join(", ", Engines.Names)}");
-            return start(new RunSettings
+            RunSettings settings = new()
             {
+                Name = result.GetValue(machine) is { } given ? RunOptions.CheckName(given) : null,
+                Idle = result.GetValue(idle),
                 Snapshot = result.GetValue(file),
                 Cpu = new CpuSpecification { Engine = name ?? "" },
                 Serial = result.GetValue(serial) is { } target ? SerialTarget.Parse("--serial", target) : null,
@@ -39,7 +43,9 @@ internal static class RestoreCommand
                 End = new EndSpecification { WhenHaltedForGood = true },
                 Statistics = result.GetValue(statistics),
                 Command = command,
-            });
+            };
+            RunOptions.CheckIdle(settings);
+            return start(settings);
         });
         return restore;
     }

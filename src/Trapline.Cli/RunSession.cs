@@ -40,6 +40,7 @@ internal sealed class RunSession(RunSettings settings)
         long start = Stopwatch.GetTimestamp();
         MachineOutcome outcome;
         int status;
+        string? cutOff;
         IReadOnlyList<string> lastLines = [];
         MachineStatistics? statistics;
         using (RunResources resources = new())
@@ -47,15 +48,16 @@ internal sealed class RunSession(RunSettings settings)
             using VirtualMachine vm = CreateMachine(resources, images, asCommand);
             using CancellationTokenRegistration stopped = signals.Token.Register(() => vm.Stop("a signal asked for it"));
             using CancellationTokenRegistration quit = _quit.Token.Register(() => vm.Stop("you asked for it"));
-            named?.Serve(vm, settings.Idle);
+            named?.Serve(vm);
             GuestSession guest = new(vm, signals, settings.Save);
-            if (settings.Command != null && !vm.HasAgent)
+            if ((settings.Command != null || settings.Idle) && !vm.HasAgent)
                 throw new BadInputException($"the guest in '{settings.Snapshot}' runs no commands: only the default guest does");
             string doing = images is null ? "restoring the guest" : "booting " + images.Description;
             status = !vm.HasAgent ? await guest.RunKernelAsync(TerminalIsSerial(asCommand)).ConfigureAwait(false)
                 : settings.Idle ? await guest.RunIdleAsync(settings.Name!, doing).ConfigureAwait(false)
                 : asCommand ? await guest.RunCommandAsync(Program(), doing).ConfigureAwait(false)
                 : await guest.RunShellAsync(doing).ConfigureAwait(false);
+            cutOff = guest.CutOff;
             outcome = await vm.OutcomeAsync().ConfigureAwait(false);
             if (!TerminalIsSerial(asCommand))
                 lastLines = vm.LastConsoleLines(12);
@@ -67,6 +69,8 @@ internal sealed class RunSession(RunSettings settings)
         if (signals.Received != 0)
             return ExitCodes.SignalBase + signals.Received;
         Report(outcome, lastLines);
+        if (cutOff != null && outcome.End is (MachineEnd.PowerOff or MachineEnd.Stopped) && !_quit.IsCancellationRequested)
+            Console.Error.WriteLine($"trapline: the machine was stopped before {cutOff} ended");
         if (statistics != null)
             StatisticsReport.Write(Console.Error, statistics, Stopwatch.GetElapsedTime(start));
         if (named != null)

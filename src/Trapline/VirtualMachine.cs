@@ -89,13 +89,12 @@ public sealed partial class VirtualMachine : IDisposable
     public Task<bool> WaitForAgentAsync() => Agent.Ready;
 
     /// <summary>Runs a program in the default guest, after its agent has come up; ends with the program, its output delivered.</summary>
+    /// <exception cref="InvalidOperationException">The guest runs <see cref="Frame.MaximumPrograms"/> already.</exception>
     public Task<ProgramResult> ExecuteAsync(GuestProgram program) => Agent.RunAsync(program);
 
-    /// <summary>Sends a signal to the program that runs.</summary>
-    public void Signal(int signal) => Agent.Signal(signal);
-
-    /// <summary>Tells the guest's console its size.</summary>
-    public void Resize(WindowSize window) => Agent.Resize(window);
+    /// <summary>Starts a program in the default guest, after its agent has come up; null if the guest ends first.</summary>
+    /// <exception cref="InvalidOperationException">The guest runs <see cref="Frame.MaximumPrograms"/> already.</exception>
+    public Task<IGuestProcess?> StartProgramAsync(GuestProgram program) => Agent.StartAsync(program);
 
     /// <summary>
     /// Has the guest switch itself off, by its agent or else by the power button, and waits for it; a guest that does not is stopped.
@@ -103,6 +102,7 @@ public sealed partial class VirtualMachine : IDisposable
     /// <param name="patience">How long it may take; 20 seconds unless given.</param>
     public async Task<MachineOutcome> PowerOffAsync(TimeSpan? patience = null)
     {
+        WasToldToEnd |= !Completion.IsCompleted;
         if (await Task.WhenAny(AskedAndEndedAsync(), Task.Delay(patience ?? PowerOffPatience)).ConfigureAwait(false) is Task<MachineOutcome> ended)
             await ended.ConfigureAwait(false);
         else
@@ -118,6 +118,9 @@ public sealed partial class VirtualMachine : IDisposable
             return await Completion.ConfigureAwait(false);
         }
     }
+
+    /// <summary>Its host has asked the machine to end, or pulled the plug; it did not end of its own accord.</summary>
+    public bool WasToldToEnd { get; private set; }
 
     /// <summary>How the machine ended. A panic that the guest could report only on its console counts as one.</summary>
     public async Task<MachineOutcome> OutcomeAsync()
@@ -139,7 +142,11 @@ public sealed partial class VirtualMachine : IDisposable
     public Task<TimeSpan> SwitchEngineAsync(string name) => Task.Run(() => _machine.SwitchEngine(name));
 
     /// <summary>Ends the machine, as pulling the plug does.</summary>
-    public void Stop(string reason = "stopped") => _machine.Stop(reason);
+    public void Stop(string reason = "stopped")
+    {
+        WasToldToEnd |= !Completion.IsCompleted;
+        _machine.Stop(reason);
+    }
 
     public void Dispose()
     {

@@ -1,5 +1,6 @@
 using System.Text;
 using Trapline;
+using Trapline.Agent;
 
 namespace Guest.Tests;
 
@@ -73,10 +74,41 @@ public abstract class CommandTests(DefaultGuestFixture guest)
     public async Task SignalsReachTheProgram()
     {
         Trapline.VirtualMachine machine = await guest.MachineAsync();
-        Task<Ran> sleeping = guest.RunAsync("sleep", "1000");
-        await Task.Delay(1000);
-        machine.Signal(2);
-        Assert.Equal(130, (await sleeping).Result.ExitCode);
+        IGuestProcess sleeping = (await machine.StartProgramAsync(VirtualMachine.Program("sleep", "1000")))!;
+        Assert.Equal(0, (await guest.ShellAsync("until pidof sleep; do :; done")).Result.ExitCode);
+        sleeping.Signal(2);
+        Assert.Equal(130, (await sleeping.Ended.WaitAsync(TimeSpan.FromMinutes(1))).ExitCode);
+    }
+
+    /// <summary>Fifteen at once, one of which nobody reads: none holds up another.</summary>
+    [GuestFact]
+    public async Task ProgramsRunSideBySide()
+    {
+        Trapline.VirtualMachine machine = await guest.MachineAsync();
+        using System.IO.Pipes.AnonymousPipeServerStream unread = new();
+        IGuestProcess stuck = (await machine.StartProgramAsync(VirtualMachine.Program("sh", "-c", "head -c 300000 /dev/zero; exit 4") with { Stdout = unread }))!;
+        Ran[] all = await Task.WhenAll(Enumerable.Range(0, 14).Select(i => guest.RunAsync(
+            VirtualMachine.Program("sh", "-c", $"cat | md5sum; seq 20000 | tail -1; exit {i}") with { Stdin = new MemoryStream(new byte[100_000 + i]) })));
+        Assert.Equal(Enumerable.Range(0, 14), all.Select(r => r.Result.ExitCode));
+        for (int i = 0; i < all.Length; i++)
+            Assert.Equal($"{Convert.ToHexStringLower(System.Security.Cryptography.MD5.HashData(new byte[100_000 + i]))}  -\n20000\n", all[i].Text);
+        Assert.False(stuck.Ended.IsCompleted);
+        using System.IO.Pipes.AnonymousPipeClientStream reader = new(System.IO.Pipes.PipeDirection.In, unread.ClientSafePipeHandle);
+        byte[] read = new byte[300_000];
+        reader.ReadExactly(read);
+        Assert.Equal(4, (await stuck.Ended.WaitAsync(TimeSpan.FromMinutes(1))).ExitCode);
+    }
+
+    [GuestFact]
+    public async Task ATerminalIsATerminal()
+    {
+        Ran ran = await guest.RunAsync(VirtualMachine.Program("sh", "-c", "stty size; tty; read x; echo got $x; cat") with
+        {
+            Place = ProgramPlace.Terminal, Window = new WindowSize(33, 77), Stdin = new MemoryStream("typed\n"u8.ToArray()),
+        });
+        Assert.Equal(0, ran.Result.ExitCode);
+        Assert.StartsWith("33 77\r\n/dev/pts/", ran.Text.Replace("typed\r\n", "", StringComparison.Ordinal));
+        Assert.EndsWith("got typed\r\n", ran.Text);
     }
 }
 

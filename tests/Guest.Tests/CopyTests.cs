@@ -118,12 +118,16 @@ public sealed class CopyTests(TranslatedGuest guest, ITestOutputHelper report) :
     private static double Now => (DateTime.UtcNow - DateTime.UnixEpoch).TotalSeconds;
 
     [GuestFact]
-    public async Task AProgramThatRunsGoesOnInACopyAndTheNextOneWaitsForItsEnd()
+    public async Task AProgramThatRunsGoesOnInACopyBesideOthers()
     {
         VirtualMachine machine = await guest.MachineAsync();
-        Task<ProgramResult> running = machine.ExecuteAsync(VirtualMachine.Program("sh", "-c", "seq 100000; sleep 1; echo done > /tmp/done"));
+        using System.IO.Pipes.AnonymousPipeServerStream writer = new();
+        using System.IO.Pipes.AnonymousPipeClientStream input = new(System.IO.Pipes.PipeDirection.In, writer.ClientSafePipeHandle);
+        await AskAsync(machine, "rm -f /tmp/done");
+        Task<ProgramResult> running = machine.ExecuteAsync(VirtualMachine.Program("sh", "-c", "read x; seq 100000; sleep 1; echo done > /tmp/done") with { Stdin = input });
         using VirtualMachine copy = (await machine.ForkAsync(1))[0];
-        Assert.Equal("done\n", await AskAsync(copy, "cat /tmp/done"));
+        writer.Write("\n"u8);
+        Assert.Equal("done\n", await AskAsync(copy, "until test -f /tmp/done; do sleep 0.1; done; cat /tmp/done")); // its input ended there
         Assert.Equal(0, (await running.WaitAsync(Limit)).ExitCode);
     }
 

@@ -32,8 +32,10 @@ public sealed class NamedMachineTests : IDisposable
         // A program that runs stands while the machine does, and goes on with it.
         using Process program = Start("exec", "box", "--", "sh", "-c", "echo started; read x; echo got $x");
         Assert.Equal("started", await program.StandardOutput.ReadLineAsync().WaitAsync(Limit));
-        Assert.Equal((2, "", "trapline: machine 'box' is running a program already, and the guest runs one at a time: try again when that one has ended\n"),
-            await RunAsync("", "exec", "box", "--", "true"));
+        Assert.Equal((0, "beside it\n", ""), await RunAsync("", "exec", "box", "--", "echo", "beside it"));
+        (int terminal, string shown, _) = await RunAsync("stty size; tty; exit 3\n", "exec", "-t", "box", "--", "sh");
+        Assert.Equal(3, terminal);
+        Assert.Contains("\n/dev/pts/0\r\n", shown);
         Assert.Equal((0, "box is paused\n", ""), await RunAsync("", "pause", "box"));
         await program.StandardInput.WriteAsync("it\n");
         await program.StandardInput.FlushAsync();
@@ -81,6 +83,34 @@ public sealed class NamedMachineTests : IDisposable
         await machine.WaitForExitAsync().WaitAsync(Limit);
         Assert.Equal(0, machine.ExitCode);
         Assert.Empty(Directory.GetFiles(Path.Combine(_runtime.Path, "trapline"), "*.sock"));
+    }
+
+    /// <summary>Somebody else ends the machine under a command, or by running a program in it.</summary>
+    [GuestFact]
+    public async Task ACommandWhoseMachineIsStoppedByOthersSaysSo()
+    {
+        using Process machine = Start("run", "--name", "job", "--", "sh", "-c", "echo up; sleep 1000");
+        machine.StandardInput.Close();
+        Assert.Equal("up", await machine.StandardOutput.ReadLineAsync().WaitAsync(Limit));
+        Assert.Equal((0, "beside it\n", ""), await RunAsync("", "exec", "job", "--", "echo", "beside it"));
+        Assert.Equal(0, (await RunAsync("", "stop", "job")).Status);
+        await machine.WaitForExitAsync().WaitAsync(Limit);
+        Assert.Equal((69, "trapline: the machine was stopped before the command ended\n"), (machine.ExitCode, await machine.StandardError.ReadToEndAsync()));
+    }
+
+    /// <summary>A saved guest comes back under a name, for commands that come later.</summary>
+    [GuestFact]
+    public async Task ARestoredGuestHasANameToo()
+    {
+        string file = Path.Combine(_runtime.Path, "saved");
+        Assert.Equal(0, (await RunAsync("", "run", "--save", file, "--", "touch", "/tmp/kept")).Status);
+        using Process machine = Start("restore", file, "--name", "again", "--idle");
+        machine.StandardInput.Close();
+        await WaitForAsync(() => File.Exists(Path.Combine(_runtime.Path, "trapline", "again.sock")));
+        Assert.Equal((0, "/tmp/kept\n", ""), await RunAsync("", "exec", "again", "--", "ls", "/tmp/kept"));
+        Assert.Equal(0, (await RunAsync("", "stop", "again")).Status);
+        await machine.WaitForExitAsync().WaitAsync(Limit);
+        Assert.Equal(0, machine.ExitCode);
     }
 
     /// <summary>A process that is killed leaves its socket; the name is free all the same.</summary>

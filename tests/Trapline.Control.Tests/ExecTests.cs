@@ -53,19 +53,40 @@ public sealed class ExecTests
     }
 
     [Fact]
-    public async Task ASecondProgramIsRefusedUntilTheFirstHasEnded()
+    public async Task FifteenProgramsRunAtOnceAndOneMoreIsRefusedUntilOneHasEnded()
     {
         TaskCompletionSource<ProgramResult> end = new();
         FakePrograms programs = FakePrograms.Running((_, _) => end.Task);
         await using ServedMachine served = new(programs);
-        using RemoteProgram first = await served.Client.ExecuteAsync(Name, VirtualMachine.Program("first")).WaitAsync(Limit);
-        ControlException busy = await Assert.ThrowsAsync<ControlException>(() => served.Client.ExecuteAsync(Name, VirtualMachine.Program("second")));
-        Assert.Equal(409, busy.Status);
-        Assert.Contains("is running a program already", busy.Message);
+        List<RemoteProgram> all = [];
+        for (int i = 0; i < 15; i++)
+            all.Add(await served.Client.ExecuteAsync(Name, VirtualMachine.Program("one")).WaitAsync(Limit));
+        ControlException busy = await Assert.ThrowsAsync<ControlException>(() => served.Client.ExecuteAsync(Name, VirtualMachine.Program("more")));
+        Assert.Equal((409, "machine 'small' runs 15 programs already, and no more at once: try again when one has ended"), (busy.Status, busy.Message));
         end.SetResult(new ProgramResult(ProgramEnd.Exited, 0));
-        await first.Ended.WaitAsync(Limit);
-        using RemoteProgram third = await RetryAsync(() => served.Client.ExecuteAsync(Name, VirtualMachine.Program("third")));
-        Assert.Equal(0, (await third.Ended.WaitAsync(Limit)).ExitCode);
+        foreach (RemoteProgram one in all)
+        {
+            await one.Ended.WaitAsync(Limit);
+            one.Dispose();
+        }
+        using RemoteProgram next = await RetryAsync(() => served.Client.ExecuteAsync(Name, VirtualMachine.Program("next")));
+        Assert.Equal(0, (await next.Ended.WaitAsync(Limit)).ExitCode);
+    }
+
+    [Fact]
+    public async Task ATerminalHasItsSizeAndItsChanges()
+    {
+        GuestProgram? seen = null;
+        FakePrograms programs = FakePrograms.Running(async (program, self) =>
+        {
+            seen = program;
+            return new ProgramResult(ProgramEnd.Exited, (await self.Resized).Rows);
+        });
+        await using ServedMachine served = new(programs);
+        using RemoteProgram program = await served.Client.ExecuteAsync(Name, VirtualMachine.Program("vi") with { Place = ProgramPlace.Terminal, Window = new WindowSize(24, 80) }).WaitAsync(Limit);
+        await program.ResizeAsync(new WindowSize(50, 100));
+        Assert.Equal(50, (await program.Ended.WaitAsync(Limit)).ExitCode);
+        Assert.Equal((ProgramPlace.Terminal, new WindowSize(24, 80)), (seen!.Place, seen.Window));
     }
 
     [Fact]

@@ -7,6 +7,7 @@ namespace Trapline.Control.Tests;
 internal sealed class FakePrograms(Func<GuestProgram, FakePrograms, Task<ProgramResult>> main) : IGuestPrograms
 {
     private readonly TaskCompletionSource<int> _signal = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<WindowSize> _resized = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public TaskCompletionSource<bool> Up { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -14,6 +15,9 @@ internal sealed class FakePrograms(Func<GuestProgram, FakePrograms, Task<Program
 
     /// <summary>The first signal.</summary>
     public Task<int> Signalled => _signal.Task;
+
+    /// <summary>The first size that a terminal was given after its start.</summary>
+    public Task<WindowSize> Resized => _resized.Task;
 
     public int Runs { get; private set; }
 
@@ -24,11 +28,18 @@ internal sealed class FakePrograms(Func<GuestProgram, FakePrograms, Task<Program
         return programs;
     }
 
-    public Task<ProgramResult> RunAsync(GuestProgram program)
+    public Task<IGuestProcess?> StartAsync(GuestProgram program)
     {
         Runs++;
-        return Task.Run(() => main(program, this));
+        return Task.FromResult<IGuestProcess?>(new Process(this, Task.Run(() => main(program, this))));
     }
 
-    public void Signal(int signal) => _signal.TrySetResult(signal);
+    private sealed class Process(FakePrograms owner, Task<ProgramResult> ended) : IGuestProcess
+    {
+        public Task<ProgramResult> Ended => ended;
+
+        public void Signal(int signal) => owner._signal.TrySetResult(signal);
+
+        public void Resize(WindowSize window) => owner._resized.TrySetResult(window);
+    }
 }

@@ -86,7 +86,7 @@ public sealed class HostileClientTests
         await using ServedMachine served = new(programs);
         using (Socket greedy = await UpgradeAsync(served))
         {
-            await greedy.SendAsync((byte[])[.. Frame.Encode(FrameType.Argument, 1), .. Frame.Encode(FrameType.ArgumentEnd), .. Frame.EncodeStart(false, default)]);
+            await greedy.SendAsync((byte[])[.. Frame.Encode(FrameType.Argument, 1), .. Frame.Encode(FrameType.ArgumentEnd), .. Frame.EncodeStart(ProgramPlace.Pipes, default)]);
             await SendUntilClosedAsync(greedy, Frame.Encode(FrameType.Stdin, new byte[Frame.MaximumPayload]));
         }
         Assert.Equal(1, await programs.Signalled.WaitAsync(Limit));

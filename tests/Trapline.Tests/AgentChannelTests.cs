@@ -116,6 +116,39 @@ public sealed class AgentChannelTests : IDisposable
         Assert.Equal(ProgramEnd.GuestGone, (await _channel.RunAsync(VirtualMachine.Program("late")).WaitAsync(Limit)).End);
     }
 
+    /// <summary>Each program's streams and end are its own, and a number comes back when all that was said about it has been.</summary>
+    [Fact]
+    public async Task ProgramsRunSideBySide()
+    {
+        Send(Frame.Encode(FrameType.Hello, 2));
+        using MemoryStream first = new(), second = new();
+        Task<ProgramResult>[] runs =
+        [
+            _channel.RunAsync(VirtualMachine.Program("first") with { Stdout = first }),
+            _channel.RunAsync(VirtualMachine.Program("second") with { Stdout = second }),
+        ];
+        while (_guest.Starts.Length < 2)
+            await _guest.MoreAsync(Limit);
+        Assert.Equal([0, 1], _guest.Starts);
+        Send(Frame.About(1, Frame.Encode(FrameType.Stdout, "two"u8)));
+        Send(Frame.About(0, Frame.Encode(FrameType.Stdout, "one"u8)));
+        Send(Frame.About(1, Frame.Encode(FrameType.Exit, 0, 2)));
+        Assert.Equal(2, (await runs[1].WaitAsync(Limit)).ExitCode);
+        Assert.False(runs[0].IsCompleted);
+        Task<ProgramResult> third = _channel.RunAsync(VirtualMachine.Program("third"));
+        while (_guest.Starts.Length < 3)
+            await _guest.MoreAsync(Limit);
+        Assert.Equal(1, _guest.Starts[2]);
+        Send(Frame.About(0, Frame.Encode(FrameType.Exit, 0, 1)));
+        Send(Frame.About(1, Frame.Encode(FrameType.Exit, 0, 3)));
+        Send(Frame.About(200, Frame.Encode(FrameType.Exit, 0, 9)));
+        Assert.Equal((1, 3), ((await runs[0].WaitAsync(Limit)).ExitCode, (await third.WaitAsync(Limit)).ExitCode));
+        Assert.Equal(("one", "two"), (System.Text.Encoding.UTF8.GetString(first.ToArray()), System.Text.Encoding.UTF8.GetString(second.ToArray())));
+        for (int i = 0; i < Frame.MaximumPrograms; i++)
+            Assert.NotNull(await _channel.StartAsync(VirtualMachine.Program("many")));
+        await Assert.ThrowsAsync<InvalidOperationException>(() => _channel.RunAsync(VirtualMachine.Program("too many")));
+    }
+
     [Fact]
     public void JunkFromTheGuestIsHarmless()
     {
@@ -134,7 +167,7 @@ public sealed class AgentChannelTests : IDisposable
     private sealed class FakeGuest : ICharacterSink
     {
         private readonly Lock _gate = new();
-        private readonly List<(FrameType Type, byte[] Payload)> _frames = [];
+        private readonly List<(FrameType Type, byte Program, byte[] Payload)> _frames = [];
         private readonly FrameDecoder _decoder = new();
         private readonly SemaphoreSlim _arrived = new(0);
         private bool _refuse;
@@ -165,7 +198,7 @@ public sealed class AgentChannelTests : IDisposable
                 }
                 int taken = Math.Min(data.Length, Chunk * 64);
                 _lineBytes += taken;
-                _decoder.Decode(data[..taken], (type, payload) => _frames.Add((type, payload.ToArray())));
+                _decoder.Decode(data[..taken], (type, program, payload) => _frames.Add((type, program, payload.ToArray())));
                 _arrived.Release();
                 return taken;
             }
@@ -191,6 +224,16 @@ public sealed class AgentChannelTests : IDisposable
                 return [.. _frames.Where(f => f.Type == type).SelectMany(f => f.Payload)];
         }
 
+        /// <summary>The numbers of the programs that were started.</summary>
+        public byte[] Starts
+        {
+            get
+            {
+                lock (_gate)
+                    return [.. _frames.Where(f => f.Type == FrameType.Start).Select(f => f.Program)];
+            }
+        }
+
         public int PayloadBytes(FrameType type) => Payload(type).Length;
 
         public List<string> Strings(FrameType part, FrameType end)
@@ -199,7 +242,7 @@ public sealed class AgentChannelTests : IDisposable
             List<byte> current = [];
             lock (_gate)
             {
-                foreach ((FrameType type, byte[] payload) in _frames)
+                foreach ((FrameType type, _, byte[] payload) in _frames)
                 {
                     if (type == part)
                         current.AddRange(payload);

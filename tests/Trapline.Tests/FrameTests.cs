@@ -18,7 +18,7 @@ public class FrameTests
         List<(FrameType Type, byte[] Payload)> frames = [];
         FrameDecoder decoder = new();
         for (int i = 0; i < line.Length; i += piece)
-            decoder.Decode(line.AsSpan(i, Math.Min(piece, line.Length - i)), (type, payload) => frames.Add((type, payload.ToArray())));
+            decoder.Decode(line.AsSpan(i, Math.Min(piece, line.Length - i)), (type, _, payload) => frames.Add((type, payload.ToArray())));
         Assert.Equal([FrameType.Hello, FrameType.Stdout, FrameType.StdinClosed], frames.Select(f => f.Type));
         Assert.Equal(big, frames[1].Payload);
         Assert.Empty(frames[2].Payload);
@@ -33,7 +33,7 @@ public class FrameTests
         for (int i = 0; i < 2000; i++)
         {
             random.NextBytes(junk);
-            decoder.Decode(junk.AsSpan(0, random.Next(junk.Length)), (_, payload) => Assert.True(payload.Length <= ushort.MaxValue));
+            decoder.Decode(junk.AsSpan(0, random.Next(junk.Length)), (_, _, payload) => Assert.True(payload.Length <= ushort.MaxValue));
         }
     }
 
@@ -51,7 +51,7 @@ public class FrameTests
         FrameDecoder decoder = new();
         foreach (byte[] frame in Frame.EncodeString(FrameType.Argument, FrameType.ArgumentEnd, value))
         {
-            decoder.Decode(frame, (type, payload) =>
+            decoder.Decode(frame, (type, _, payload) =>
             {
                 received.AddRange(payload);
                 ends += type == FrameType.ArgumentEnd ? 1 : 0;

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
 using Trapline.Agent;
+using Trapline.Cli.Terminal;
 using Trapline.Control.Client;
 using Trapline.Core;
 using Trapline.Host;
@@ -12,8 +13,9 @@ internal static class ExecCommand
 {
     public const string Examples = """
         Examples:
-          trapline run --name box --idle &          a guest that waits for commands
+          trapline run --name box --idle &          a guest that waits for commands; any run with a name takes them
           trapline exec box -- uname -a             one command in it; its output, its exit status
+          trapline exec -t box -- sh                a shell in a terminal of its own; Ctrl-A x leaves it
           tar c . | trapline exec box -- tar x      standard input goes through
           trapline stop box
 
@@ -26,34 +28,30 @@ internal static class ExecCommand
     public static Command Build(IReadOnlyList<ReadOnlyMemory<byte>>? command, TextWriter errors)
     {
         Argument<string> name = MachineArgument.Create();
-        Command exec = new("exec", "Run a command in the guest of a machine started with --idle: trapline exec NAME -- COMMAND [ARGUMENTS]") { name };
+        Option<bool> terminal = new("--tty", "-t") { Description = "In a terminal of its own in the guest, which yours becomes; Ctrl-A x leaves it" };
+        Command exec = new("exec", "Run a command in the guest of a machine with a name: trapline exec NAME -- COMMAND [ARGUMENTS]") { name, terminal };
         exec.SetAction(result =>
         {
             if (command is not { Count: > 0 })
                 throw new BadInputException($"there is no command after '--': name one, such as trapline exec {result.GetValue(name)} -- uname -a");
-            return MachineArgument.Ask(result.GetValue(name)!, errors, client => RunAsync(client, result.GetValue(name)!, command, errors));
+            string machine = result.GetValue(name)!;
+            return MachineArgument.Ask(machine, errors, client => result.GetValue(terminal)
+                ? RunInTerminalAsync(client, machine, command, errors)
+                : RunAsync(client, machine, command, errors));
         });
         return exec;
     }
 
     private static async Task<int> RunAsync(ControlClient client, string name, IReadOnlyList<ReadOnlyMemory<byte>> command, TextWriter errors)
     {
-        using RemoteProgram program = await client.ExecuteAsync(name, new GuestProgram
+        using RemoteProgram program = await client.ExecuteAsync(name, Program(command) with
         {
-            Arguments = command,
-            Environment = Environment.GetEnvironmentVariable("TERM") is { } terminal ? ["TERM=" + terminal] : [],
             Stdin = HostTerminal.IsTerminal(0) && !HostTerminal.IsForeground ? null : DescriptorStream.StandardInput,
-            Stdout = DescriptorStream.StandardOutput,
-            Stderr = DescriptorStream.StandardError,
         }).ConfigureAwait(false);
         int interrupts = 0;
         using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => Pass(context, Interrupt));
         using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Pass(context, Terminate));
-        ProgramResult result = await program.Ended.ConfigureAwait(false);
-        if (result.End != ProgramEnd.GuestGone)
-            return result.ExitCode;
-        errors.WriteLine($"trapline: machine '{name}' ended or restarted before the command did");
-        return ExitCodes.Unavailable;
+        return Status(await program.Ended.ConfigureAwait(false), name, errors);
 
         void Pass(PosixSignalContext context, int number)
         {
@@ -62,5 +60,46 @@ internal static class ExecCommand
             context.Cancel = true;
             _ = program.SignalAsync(number);
         }
+    }
+
+    /// <summary>Every key goes to the guest, Ctrl-C too; without a terminal here, what comes is taken as typed.</summary>
+    private static async Task<int> RunInTerminalAsync(ControlClient client, string name, IReadOnlyList<ReadOnlyMemory<byte>> command, TextWriter errors)
+    {
+        TaskCompletionSource quit = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        bool typed = HostTerminal.IsForeground;
+        EscapeFilter escape = new(quit.SetResult, () => InteractiveTerminal.Say(EscapeFilter.Help));
+        ProgramResult result;
+        using (RemoteProgram program = await client.ExecuteAsync(name, Program(command) with
+        {
+            Place = ProgramPlace.Terminal,
+            Window = Window(),
+            Stdin = typed ? new TypedStream(DescriptorStream.StandardInput, escape) : HostTerminal.IsTerminal(0) ? null : DescriptorStream.StandardInput,
+        }).ConfigureAwait(false))
+        {
+            using PosixSignalRegistration resized = PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => program.ResizeAsync(Window()));
+            using InteractiveTerminal? terminal = InteractiveTerminal.Open();
+            if (await Task.WhenAny(program.Ended, quit.Task).ConfigureAwait(false) == quit.Task)
+                return ExitCodes.Success;
+            result = await program.Ended.ConfigureAwait(false);
+        }
+        return Status(result, name, errors);
+    }
+
+    private static GuestProgram Program(IReadOnlyList<ReadOnlyMemory<byte>> command) => new()
+    {
+        Arguments = command,
+        Environment = Environment.GetEnvironmentVariable("TERM") is { } terminal ? ["TERM=" + terminal] : [],
+        Stdout = DescriptorStream.StandardOutput,
+        Stderr = DescriptorStream.StandardError,
+    };
+
+    private static WindowSize Window() => HostTerminal.Size is var (rows, columns) ? new WindowSize(rows, columns) : default;
+
+    private static int Status(ProgramResult result, string name, TextWriter errors)
+    {
+        if (result.End != ProgramEnd.GuestGone)
+            return result.ExitCode;
+        errors.WriteLine($"trapline: machine '{name}' ended or restarted before the command did");
+        return ExitCodes.Unavailable;
     }
 }

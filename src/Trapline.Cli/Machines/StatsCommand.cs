@@ -55,7 +55,7 @@ internal static class StatsCommand
     internal static string Lines(MachineReport now, MachineReport? before)
     {
         // A reset begins the counts anew.
-        if (before != null && (now.GuestSeconds < before.GuestSeconds || now.Vcpus.Count != before.Vcpus.Count || now.Vcpus[0].Instructions < before.Vcpus[0].Instructions))
+        if (before != null && (now.GuestSeconds < before.GuestSeconds || now.Vcpus.Count != before.Vcpus.Count || now.Vcpus[0].Instructions < before.Vcpus[0].Instructions || now.Vcpus[0].SeesEverything != before.Vcpus[0].SeesEverything))
             before = null;
         double seconds = now.GuestSeconds - (before?.GuestSeconds ?? 0);
         List<string> lines = [before == null ? Line($"guest {now.GuestSeconds:F1} s") : Line($"guest {now.GuestSeconds:F1} s, the last {seconds:F1} s:")];
@@ -66,6 +66,11 @@ internal static class StatsCommand
             double halted = v.HaltedSeconds - (b?.HaltedSeconds ?? 0);
             double busy = Math.Max(1e-9, seconds - halted);
             long instructions = v.Instructions - (b?.Instructions ?? 0);
+            if (!v.SeesEverything)
+            {
+                lines.Add(Line($"vcpu {v.Index}: {instructions} instructions that left the guest, {v.Interrupts - (b?.Interrupts ?? 0)} interrupts, {v.Halts - (b?.Halts ?? 0)} halts, {halted:F3} s halted"));
+                continue;
+            }
             lines.Add(Line($"vcpu {v.Index}: {instructions} instructions, {instructions / busy / 1e6:F1} MIPS while running, {v.Halts - (b?.Halts ?? 0)} halts, {halted:F3} s halted"));
             lines.Add(Line($"vcpu {v.Index}: {v.PageWalks - (b?.PageWalks ?? 0)} page walks, {v.PageFaults - (b?.PageFaults ?? 0)} page faults, {v.Exceptions - (b?.Exceptions ?? 0)} exceptions, {v.Interrupts - (b?.Interrupts ?? 0)} interrupts"));
         }

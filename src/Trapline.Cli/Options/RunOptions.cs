@@ -111,10 +111,9 @@ internal sealed class RunOptions
             throw new BadInputException($"{option} and --engine '{settings.Cpu.Engine}' do not go together: only the translator translates");
         if (ShowsInside(settings) && settings.Cpu.Engine == "kvm")
             throw new BadInputException("--trace of exceptions, walks or translate and --engine 'kvm' do not go together: the processor does not show them");
-        if (settings.Idle && settings.Name == null)
-            throw new BadInputException("--idle needs a name, by which commands come: give --name NAME too");
-        if (settings.Idle && (settings.Command != null || settings.Kernel != null))
-            throw new BadInputException($"--idle and {(settings.Kernel != null ? $"--kernel '{settings.Kernel}'" : "a command after '--'")} do not go together: an idle guest is the default one, and runs what trapline exec asks for");
+        CheckIdle(settings);
+        if (settings.Idle && settings.Kernel != null)
+            throw new BadInputException($"--idle and --kernel '{settings.Kernel}' do not go together: an idle guest is the default one, and runs what trapline exec asks for");
         if (settings.Idle && settings.Save != null)
             throw new BadInputException($"--save '{settings.Save}' and --idle do not go together: trapline save {settings.Name} {settings.Save} does it when you want it");
         if (settings.Command is [])
@@ -123,6 +122,14 @@ internal sealed class RunOptions
             throw new BadInputException($"--save '{settings.Save}' and --kernel do not go together: only the default guest tells when its command or shell has ended");
         if (settings.Command != null && settings.Kernel != null)
             throw new BadInputException($"--kernel '{settings.Kernel}' and a command after '--' do not go together: only the default guest runs commands");
+    }
+
+    internal static void CheckIdle(RunSettings settings)
+    {
+        if (settings.Idle && settings.Name == null)
+            throw new BadInputException("--idle needs a name, by which commands come: give --name NAME too");
+        if (settings.Idle && settings.Command != null)
+            throw new BadInputException("--idle and a command after '--' do not go together: an idle guest runs what trapline exec asks for");
     }
 
     private static string? NeedsTranslator(RunSettings settings) => settings.DumpBlocks.Count > 0 ? "--dump-block" : settings.PerfMap ? "--perf-map" : null;
@@ -138,7 +145,7 @@ internal sealed class RunOptions
             : settings;
 
     /// <summary>Apart, so that only runs with a name load what it takes.</summary>
-    private static string CheckName(string name) => Control.Sockets.MachineName.IsValid(name) ? name
+    internal static string CheckName(string name) => Control.Sockets.MachineName.IsValid(name) ? name
         : throw new BadInputException($"--name {Control.Sockets.MachineName.Complaint(name)}");
 
     private static Option<string> Text(string name, string value, string description) => new(name) { Description = description, HelpName = value };

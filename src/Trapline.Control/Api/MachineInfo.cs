@@ -20,7 +20,7 @@ public sealed record MachineInfo
     /// <summary>The process that runs it.</summary>
     public required int Pid { get; init; }
 
-    /// <summary>Whether it runs programs for others: a guest with an agent that has none of its own.</summary>
+    /// <summary>Whether exec runs programs in it: its guest has an agent.</summary>
     public required bool Executes { get; init; }
 }
 

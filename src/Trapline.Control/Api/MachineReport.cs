@@ -15,6 +15,10 @@ public sealed record MachineReport
 public sealed record VcpuReport
 {
     public required int Index { get; init; }
+
+    /// <summary>Whether its engine sees every instruction, walk and fault. If not (KVM), instructions are those that left the guest.</summary>
+    public required bool SeesEverything { get; init; }
+
     public required long Instructions { get; init; }
     public required long PageWalks { get; init; }
     public required long PageFaults { get; init; }

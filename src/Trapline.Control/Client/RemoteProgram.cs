@@ -16,7 +16,7 @@ public sealed class RemoteProgram : IDisposable
     private volatile bool _over;
     private ProgramResult _result = new(ProgramEnd.GuestGone, 0);
 
-    /// <param name="program">What to run; never on the guest's console.</param>
+    /// <param name="program">What to run, with pipes or in a terminal of its own.</param>
     /// <param name="connection">Speaks <see cref="ExecProtocol"/>; owned from here on.</param>
     internal RemoteProgram(GuestProgram program, Stream connection)
     {
@@ -30,6 +30,9 @@ public sealed class RemoteProgram : IDisposable
 
     /// <summary>Sends a signal to the program's process group.</summary>
     public Task SignalAsync(int signal) => TrySendAsync(Frame.Encode(FrameType.Signal, (byte)signal));
+
+    /// <summary>Tells the program's terminal its size.</summary>
+    public Task ResizeAsync(WindowSize window) => TrySendAsync(Frame.EncodeWindow(window));
 
     /// <summary>Closes the connection; the program, if it still runs, is ended by the other side.</summary>
     public void Dispose()
@@ -45,7 +48,7 @@ public sealed class RemoteProgram : IDisposable
             await TrySendAsync([.. Frame.EncodeString(FrameType.Argument, FrameType.ArgumentEnd, argument).SelectMany(f => f)]).ConfigureAwait(false);
         foreach (string variable in _program.Environment)
             await TrySendAsync([.. Frame.EncodeString(FrameType.Variable, FrameType.VariableEnd, Encoding.UTF8.GetBytes(variable)).SelectMany(f => f)]).ConfigureAwait(false);
-        await TrySendAsync(Frame.EncodeStart(shell: false, default)).ConfigureAwait(false);
+        await TrySendAsync(Frame.EncodeStart(_program.Place, _program.Window)).ConfigureAwait(false);
         if (_program.Stdin is { } stdin)
             new Thread(() => ReadStdin(stdin)) { IsBackground = true, Name = "stdin" }.Start();
         else
@@ -67,7 +70,7 @@ public sealed class RemoteProgram : IDisposable
         return _result;
     }
 
-    private void Handle(FrameType type, ReadOnlySpan<byte> payload)
+    private void Handle(FrameType type, byte program, ReadOnlySpan<byte> payload)
     {
         switch (type)
         {

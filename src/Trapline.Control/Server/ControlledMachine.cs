@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json;
+using Trapline.Agent;
 using Trapline.Control.Api;
 using Trapline.Core;
 using Trapline.Machine;
@@ -13,16 +14,19 @@ namespace Trapline.Control.Server;
 /// </remarks>
 /// <param name="name">Its name.</param>
 /// <param name="machine">The caller owns it.</param>
-/// <param name="programs">Runs programs in its guest; null if it does not do that for others.</param>
+/// <param name="programs">Runs programs in its guest; null if it does not do that.</param>
 /// <param name="fork">Makes clones of it.</param>
 public sealed class ControlledMachine(string name, VirtualMachine machine, IGuestPrograms? programs, Func<ForkRequest, IReadOnlyList<MachineInfo>> fork)
 {
     /// <summary>How long a request waits for the one before it.</summary>
     private static readonly TimeSpan TurnPatience = TimeSpan.FromSeconds(10);
 
+    /// <summary>Programs for others at once: the guest's own has a place too.</summary>
+    private const int Seats = Frame.MaximumPrograms - 1;
+
     private readonly long _made = Stopwatch.GetTimestamp();
     private readonly SemaphoreSlim _turn = new(1);
-    private int _seatTaken;
+    private int _seatsTaken;
 
     public string Name => name;
 
@@ -45,19 +49,17 @@ public sealed class ControlledMachine(string name, VirtualMachine machine, IGues
     };
 
     /// <summary>Claims the guest for one program.</summary>
-    /// <exception cref="RefusedException">It runs none for others, or one already, or has ended.</exception>
+    /// <exception cref="RefusedException">It runs none, or as many as it can, or has ended.</exception>
     internal async Task<ExecSeat> TakeSeatAsync(CancellationToken cancellation)
     {
         if (programs == null)
-        {
-            throw new RefusedException(409, machine.HasAgent
-                ? $"machine '{name}' runs a program of its own, and the guest runs one at a time: start it with --idle to run others in it"
-                : $"machine '{name}' has no agent: only the default guest runs programs");
-        }
+            throw new RefusedException(409, $"machine '{name}' has no agent: only the default guest runs programs");
         if (!await programs.Ready.WaitAsync(cancellation).ConfigureAwait(false))
             throw RefusedException.Ended(name);
-        return Interlocked.Exchange(ref _seatTaken, 1) == 0 ? new ExecSeat(programs, () => Volatile.Write(ref _seatTaken, 0))
-            : throw new RefusedException(409, $"machine '{name}' is running a program already, and the guest runs one at a time: try again when that one has ended");
+        if (Interlocked.Increment(ref _seatsTaken) <= Seats)
+            return new ExecSeat(programs, () => Interlocked.Decrement(ref _seatsTaken));
+        Interlocked.Decrement(ref _seatsTaken);
+        throw new RefusedException(409, $"machine '{name}' runs {Seats} programs already, and no more at once: try again when one has ended");
     }
 
     public Task<MachineInfo> PauseAsync(CancellationToken cancellation) => Switch(machine.Pause, cancellation);
@@ -157,6 +159,7 @@ public sealed class ControlledMachine(string name, VirtualMachine machine, IGues
             .. statistics.Vcpus.Select(v => new VcpuReport
             {
                 Index = v.Index,
+                SeesEverything = v.SeesEverything,
                 Instructions = v.Counters.Instructions,
                 PageWalks = v.Counters.PageWalks,
                 PageFaults = v.Counters.PageFaults,

@@ -18,6 +18,11 @@ internal sealed class ExecSession(IGuestPrograms programs, Stream connection)
     private readonly List<byte> _string = [];
     private int _stringBytes;
     private bool _broken;
+    private ProgramPlace _place;
+    private WindowSize _window;
+
+    /// <summary>What comes for a program that is being started waits for it.</summary>
+    private readonly TaskCompletionSource<IGuestProcess?> _process = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ExecInput? _input;
     private ExecOutput? _output, _errors;
 
@@ -32,31 +37,36 @@ internal sealed class ExecSession(IGuestPrograms programs, Stream connection)
         await Task.WhenAny(reading, _started.Task).ConfigureAwait(false);
         if (!_started.Task.IsCompleted)
             return;
-        Task<ProgramResult> running = programs.RunAsync(new GuestProgram
+        IGuestProcess? process = await programs.StartAsync(new GuestProgram
         {
             Arguments = _arguments,
             Environment = _variables,
+            Place = _place,
+            Window = _window,
             Stdin = input,
             Stdout = output,
             Stderr = errors,
-        });
-        if (await Task.WhenAny(running, reading).ConfigureAwait(false) == reading)
-            await TakeAlongAsync(running).ConfigureAwait(false);
-        ProgramResult result = await running.ConfigureAwait(false);
+        }).ConfigureAwait(false);
+        _process.SetResult(process);
+        if (process == null)
+            return;
+        if (await Task.WhenAny(process.Ended, reading).ConfigureAwait(false) == reading)
+            await TakeAlongAsync(process).ConfigureAwait(false);
+        ProgramResult result = await process.Ended.ConfigureAwait(false);
         input.End();
         if (result.End != ProgramEnd.GuestGone && !aborted.IsCancellationRequested)
             await writer.SendAsync(Frame.Encode(FrameType.Exit, result.End == ProgramEnd.Signalled ? (byte)1 : (byte)0, (byte)result.Value)).ConfigureAwait(false);
     }
 
     /// <summary>The client is gone: its program goes too, as on a terminal that hangs up.</summary>
-    private async Task TakeAlongAsync(Task<ProgramResult> running)
+    private async Task TakeAlongAsync(IGuestProcess process)
     {
         _input!.End();
         _output!.Refuse();
         _errors!.Refuse();
-        programs.Signal(Hangup);
-        if (await Task.WhenAny(running, Task.Delay(HangupPatience)).ConfigureAwait(false) != running)
-            programs.Signal(Kill);
+        process.Signal(Hangup);
+        if (await Task.WhenAny(process.Ended, Task.Delay(HangupPatience)).ConfigureAwait(false) != process.Ended)
+            process.Signal(Kill);
     }
 
     /// <summary>Ends when the client has closed, or says what makes no sense.</summary>
@@ -80,10 +90,10 @@ internal sealed class ExecSession(IGuestPrograms programs, Stream connection)
         }
     }
 
-    private void Handle(FrameType type, ReadOnlySpan<byte> payload)
+    private void Handle(FrameType type, byte program, ReadOnlySpan<byte> payload)
     {
         bool started = _started.Task.IsCompleted;
-        switch (type)
+        switch (program == 0 ? type : default)
         {
             case FrameType.Argument or FrameType.Variable when !started && (_stringBytes += payload.Length) <= ExecProtocol.MaximumStrings:
                 _string.AddRange(payload);
@@ -94,7 +104,8 @@ internal sealed class ExecSession(IGuestPrograms programs, Stream connection)
             case FrameType.VariableEnd when !started && ++_stringBytes <= ExecProtocol.MaximumStrings:
                 _variables.Add(Encoding.UTF8.GetString(TakeString()));
                 break;
-            case FrameType.Start when !started && _arguments.Count > 0:
+            case FrameType.Start when !started && _arguments.Count > 0 && payload is [(byte)ProgramPlace.Pipes or (byte)ProgramPlace.Terminal, _, _, _, _]:
+                (_place, _window) = ((ProgramPlace)payload[0], Frame.DecodeWindow(payload[1..]));
                 _started.TrySetResult();
                 break;
             case FrameType.Stdin when started && _input!.TryFill(payload):
@@ -103,7 +114,12 @@ internal sealed class ExecSession(IGuestPrograms programs, Stream connection)
                 _input!.End();
                 break;
             case FrameType.Signal when started && payload is [> 0 and <= LastSignal]:
-                programs.Signal(payload[0]);
+                byte signal = payload[0];
+                Tell(process => process.Signal(signal));
+                break;
+            case FrameType.Window when started && payload.Length == 4:
+                WindowSize window = Frame.DecodeWindow(payload);
+                Tell(process => process.Resize(window));
                 break;
             case FrameType.CloseOutput when started && payload is [1]:
                 _output!.Refuse();
@@ -115,6 +131,12 @@ internal sealed class ExecSession(IGuestPrograms programs, Stream connection)
                 _broken = true;
                 break;
         }
+    }
+
+    private async void Tell(Action<IGuestProcess> what)
+    {
+        if (await _process.Task.ConfigureAwait(false) is { } process)
+            what(process);
     }
 
     private byte[] TakeString()

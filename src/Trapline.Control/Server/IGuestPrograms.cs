@@ -2,17 +2,15 @@ using Trapline.Agent;
 
 namespace Trapline.Control.Server;
 
-/// <summary>Runs programs in a guest, one at a time.</summary>
+/// <summary>Runs programs in a guest.</summary>
 public interface IGuestPrograms
 {
     /// <summary>True when the guest is up; false when it has ended.</summary>
     Task<bool> Ready { get; }
 
-    /// <summary>Ends with the program.</summary>
-    Task<ProgramResult> RunAsync(GuestProgram program);
-
-    /// <summary>Sends a signal to the program that runs.</summary>
-    void Signal(int signal);
+    /// <summary>Starts a program; null if the guest has ended.</summary>
+    /// <exception cref="InvalidOperationException">It runs as many as it can.</exception>
+    Task<IGuestProcess?> StartAsync(GuestProgram program);
 }
 
 /// <summary>By the agent of the default guest.</summary>
@@ -20,9 +18,7 @@ public sealed class AgentPrograms(VirtualMachine machine) : IGuestPrograms
 {
     public Task<bool> Ready => machine.WaitForAgentAsync();
 
-    public Task<ProgramResult> RunAsync(GuestProgram program) => machine.ExecuteAsync(program);
-
-    public void Signal(int signal) => machine.Signal(signal);
+    public Task<IGuestProcess?> StartAsync(GuestProgram program) => machine.StartProgramAsync(program);
 }
 
 /// <summary>The right to run one program; given back when disposed.</summary>

@@ -52,7 +52,7 @@ public sealed class NamedMachines : IMachineCatalog, IAsyncDisposable
     }
 
     /// <summary>Serves a machine, which stays the caller's, by the socket's name, which does not.</summary>
-    /// <param name="programs">Runs programs in its guest; null if it does not do that for others.</param>
+    /// <param name="programs">Runs programs in its guest; null if it does not do that.</param>
     public void Add(ControlSocket socket, VirtualMachine machine, IGuestPrograms? programs) => Add(socket, machine, programs, isClone: false);
 
     /// <summary>Ends with the last clone.</summary>

@@ -13,14 +13,17 @@ public sealed class AgentChannel : ICharacterBackend, ISavedDevice<BackendState>
 
     private const int SeedBytes = 32;
 
+    /// <summary>Of <see cref="AgentState"/>; 1 was of an agent that ran one program at a time.</summary>
+    private const int StateVersion = 2;
+
     private readonly Lock _gate = new();
     private readonly LineSender _line = new();
     private readonly FrameDecoder _decoder = new();
+    private readonly RunningProgram?[] _programs = new RunningProgram?[Frame.MaximumPrograms];
     private TaskCompletionSource<bool> _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private RunningProgram? _running;
     private bool _closed;
 
-    /// <summary>True when the agent is there and idle; false when the guest has ended.</summary>
+    /// <summary>True when the agent is there; false when the guest has ended.</summary>
     public Task<bool> Ready
     {
         get
@@ -30,28 +33,30 @@ public sealed class AgentChannel : ICharacterBackend, ISavedDevice<BackendState>
         }
     }
 
-    /// <summary>Runs a program, one at a time; ends with the program, its output delivered.</summary>
-    public async Task<ProgramResult> RunAsync(GuestProgram program)
+    /// <summary>Starts a program when the agent is there; null if the guest ends first.</summary>
+    /// <exception cref="InvalidOperationException">The guest runs as many as it can.</exception>
+    public async Task<IGuestProcess?> StartAsync(GuestProgram program)
     {
         if (!await Ready.ConfigureAwait(false))
-            return new ProgramResult(ProgramEnd.GuestGone, 0);
-        RunningProgram running;
+            return null;
         lock (_gate)
         {
             if (_closed)
-                return new ProgramResult(ProgramEnd.GuestGone, 0);
-            if (_running != null)
-                throw new InvalidOperationException("the guest runs one program at a time");
-            running = _running = new RunningProgram(program, _line);
+                return null;
+            int number = Array.IndexOf(_programs, null);
+            if (number < 0)
+                throw new InvalidOperationException($"the guest runs {Frame.MaximumPrograms} programs already, and no more at once");
+            // The frames that describe it are in the line's queue before those of the next one.
+            return _programs[number] = new RunningProgram(program, (byte)number, _line, Forget);
         }
-        return await running.Ended.ConfigureAwait(false);
     }
 
-    /// <summary>Sends a signal to the running program's process group.</summary>
-    public void Signal(int signal) => _line.Send(Frame.Encode(FrameType.Signal, (byte)signal));
-
-    /// <summary>Tells the guest's console its size.</summary>
-    public void Resize(WindowSize window) => _line.Send(Frame.EncodeWindow(window));
+    /// <summary>Starts a program and ends with it, its output delivered.</summary>
+    /// <exception cref="InvalidOperationException">The guest runs as many as it can.</exception>
+    public async Task<ProgramResult> RunAsync(GuestProgram program) =>
+        await StartAsync(program).ConfigureAwait(false) is { } process
+            ? await process.Ended.ConfigureAwait(false)
+            : new ProgramResult(ProgramEnd.GuestGone, 0);
 
     /// <summary>Gives a guest that begins as a copy of another what must be its own: the time of day, and a seed for its random numbers.</summary>
     public void Refresh()
@@ -67,17 +72,16 @@ public sealed class AgentChannel : ICharacterBackend, ISavedDevice<BackendState>
     /// <summary>The guest has ended: nothing more will come.</summary>
     public void Close()
     {
-        RunningProgram? running;
+        RunningProgram[] lost;
         lock (_gate)
         {
             _closed = true;
-            running = _running;
-            _running = null;
+            lost = [.. _programs.OfType<RunningProgram>()];
             _ready.TrySetResult(false);
             _ready = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
             _ready.SetResult(false);
         }
-        running?.End(new ProgramResult(ProgramEnd.GuestGone, 0));
+        Lose(lost);
     }
 
     void ICharacterBackend.Connect(ICharacterSink sink) => _line.Connect(sink);
@@ -89,19 +93,25 @@ public sealed class AgentChannel : ICharacterBackend, ISavedDevice<BackendState>
     {
         lock (_gate)
         {
-            (byte[] Left, byte[][] Queue, int Unacknowledged) line = ([], [], 0);
-            OrphanState? running = null;
-            if (_running is null)
-                line = _line.Save();
-            else
-                running = _running.Save(() => line = _line.Save());
-            bool isUp = _ready.Task is { IsCompletedSuccessfully: true, Result: true } || running is not null;
-            AgentState state = new(1, isUp, _decoder.Begun, line.Left, line.Queue, line.Unacknowledged, running);
-            return new BackendState(Protocol, JsonSerializer.SerializeToUtf8Bytes(state, AgentJson.Default.AgentState));
+            RunningProgram[] running = [.. _programs.OfType<RunningProgram>()];
+            foreach (RunningProgram program in running)
+                program.Gate.Enter();
+            try
+            {
+                (byte[] left, byte[][] queue, int unacknowledged) = _line.Save();
+                bool isUp = _ready.Task is { IsCompletedSuccessfully: true, Result: true };
+                AgentState state = new(StateVersion, isUp, _decoder.Begun, left, queue, unacknowledged, [.. running.Select(p => p.Save())]);
+                return new BackendState(Protocol, JsonSerializer.SerializeToUtf8Bytes(state, AgentJson.Default.AgentState));
+            }
+            finally
+            {
+                foreach (RunningProgram program in running)
+                    program.Gate.Exit();
+            }
         }
     }
 
-    /// <summary>Takes the place of the host end that saved this. A program that runs goes on without its streams; the next one waits for its end.</summary>
+    /// <summary>Takes the place of the host end that saved this. Programs that run go on without their streams.</summary>
     /// <exception cref="ArgumentException">This is no state of an agent's line.</exception>
     void ISavedDevice<BackendState>.Restore(BackendState saved)
     {
@@ -114,15 +124,17 @@ public sealed class AgentChannel : ICharacterBackend, ISavedDevice<BackendState>
         {
             throw new ArgumentException(e.Message);
         }
-        if (state.Version != 1)
+        if (state.Running.Any(r => r.Number >= Frame.MaximumPrograms) || state.Running.DistinctBy(r => r.Number).Count() != state.Running.Length)
+            throw new ArgumentException("two programs of the agent's line have one number, or one has none");
+        if (state.Version != StateVersion)
             throw new ArgumentException($"version {state.Version} of the agent's line is not known");
         lock (_gate)
         {
             _decoder.Begun = state.Begun;
             _line.Restore(state.Rest, state.Queue, state.Unacknowledged);
-            if (state.Running is { } orphan)
-                _running = new RunningProgram(orphan, _line);
-            else if (state.IsUp)
+            foreach (OrphanState orphan in state.Running)
+                _programs[orphan.Number] = new RunningProgram(orphan, _line, Forget);
+            if (state.IsUp)
                 _ready.TrySetResult(true);
         }
     }
@@ -133,7 +145,7 @@ public sealed class AgentChannel : ICharacterBackend, ISavedDevice<BackendState>
         _line.Dispose();
     }
 
-    private void Handle(FrameType type, ReadOnlySpan<byte> payload)
+    private void Handle(FrameType type, byte number, ReadOnlySpan<byte> payload)
     {
         switch (type)
         {
@@ -144,15 +156,11 @@ public sealed class AgentChannel : ICharacterBackend, ISavedDevice<BackendState>
                 _line.Acknowledge(BinaryPrimitives.ReadUInt32LittleEndian(payload));
                 break;
             default:
-                RunningProgram? running;
+                RunningProgram? running = null;
                 lock (_gate)
                 {
-                    running = _running;
-                    if (type == FrameType.Exit)
-                    {
-                        _running = null;
-                        _ready.TrySetResult(true); // was it another host's program, this host has waited for its end
-                    }
+                    if (number < _programs.Length)
+                        running = _programs[number];
                 }
                 running?.Handle(type, payload);
                 break;
@@ -162,14 +170,29 @@ public sealed class AgentChannel : ICharacterBackend, ISavedDevice<BackendState>
     /// <summary>An agent has come up: the first, or one after a reboot.</summary>
     private void Restart()
     {
-        RunningProgram? lost;
+        RunningProgram[] lost;
         lock (_gate)
         {
-            lost = _running;
-            _running = null;
+            lost = [.. _programs.OfType<RunningProgram>()];
             _line.Reset();
             _ready.TrySetResult(true);
         }
-        lost?.End(new ProgramResult(ProgramEnd.GuestGone, 0));
+        Lose(lost);
+    }
+
+    /// <summary>The guest does not know them any more. Their numbers come back when their output has gone where it should.</summary>
+    private static void Lose(RunningProgram[] programs)
+    {
+        foreach (RunningProgram program in programs)
+            program.End(new ProgramResult(ProgramEnd.GuestGone, 0));
+    }
+
+    private void Forget(RunningProgram program)
+    {
+        lock (_gate)
+        {
+            if (_programs[program.Number] == program)
+                _programs[program.Number] = null;
+        }
     }
 }

@@ -2,12 +2,15 @@ using System.Buffers.Binary;
 
 namespace Trapline.Agent;
 
-/// <summary>One frame: a type, a length of two bytes and the payload.</summary>
+/// <summary>One frame: a type, the number of the program that it is about, a length of two bytes and the payload.</summary>
 public static class Frame
 {
-    public const int ProtocolVersion = 1;
-    public const int HeaderSize = 3;
+    public const int ProtocolVersion = 2;
+    public const int HeaderSize = 4;
     public const int MaximumPayload = 4096;
+
+    /// <summary>Programs that a guest runs at once.</summary>
+    public const int MaximumPrograms = 16;
 
     /// <summary>Bytes of any kind that may be on the line to the guest without an acknowledgement.</summary>
     public const int LineWindow = 8192;
@@ -15,13 +18,21 @@ public static class Frame
     /// <summary>Bytes of one stream that may be under way without an acknowledgement.</summary>
     public const int StreamWindow = 65536;
 
+    /// <summary>A frame about program 0, or about none.</summary>
     public static byte[] Encode(FrameType type, params ReadOnlySpan<byte> payload)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(payload.Length, MaximumPayload);
         byte[] frame = new byte[HeaderSize + payload.Length];
         frame[0] = (byte)type;
-        BinaryPrimitives.WriteUInt16LittleEndian(frame.AsSpan(1), (ushort)payload.Length);
+        BinaryPrimitives.WriteUInt16LittleEndian(frame.AsSpan(2), (ushort)payload.Length);
         payload.CopyTo(frame.AsSpan(HeaderSize));
+        return frame;
+    }
+
+    /// <summary>Makes a frame one about another program.</summary>
+    public static byte[] About(int program, byte[] frame)
+    {
+        frame[1] = (byte)program;
         return frame;
     }
 
@@ -35,10 +46,10 @@ public static class Frame
         yield return Encode(end);
     }
 
-    public static byte[] EncodeStart(bool shell, WindowSize window)
+    public static byte[] EncodeStart(ProgramPlace place, WindowSize window)
     {
         byte[] payload = new byte[5];
-        payload[0] = shell ? (byte)0 : (byte)1;
+        payload[0] = (byte)place;
         BinaryPrimitives.WriteUInt16LittleEndian(payload.AsSpan(1), window.Rows);
         BinaryPrimitives.WriteUInt16LittleEndian(payload.AsSpan(3), window.Columns);
         return Encode(FrameType.Start, payload);
@@ -51,6 +62,10 @@ public static class Frame
         BinaryPrimitives.WriteUInt16LittleEndian(payload.AsSpan(2), window.Columns);
         return Encode(FrameType.Window, payload);
     }
+
+    /// <summary>Of four bytes.</summary>
+    public static WindowSize DecodeWindow(ReadOnlySpan<byte> payload) =>
+        new(BinaryPrimitives.ReadUInt16LittleEndian(payload), BinaryPrimitives.ReadUInt16LittleEndian(payload[2..]));
 
     /// <summary>The wall clock, UTC, and bytes that nobody else has.</summary>
     public static byte[] EncodeRefresh(DateTime now, ReadOnlySpan<byte> seed)

@@ -7,7 +7,7 @@ namespace Trapline.Agent;
 public sealed class FrameDecoder
 {
     /// <summary>The payload is valid during the call only.</summary>
-    public delegate void FrameHandler(FrameType type, ReadOnlySpan<byte> payload);
+    public delegate void FrameHandler(FrameType type, byte program, ReadOnlySpan<byte> payload);
 
     private readonly byte[] _frame = new byte[Frame.HeaderSize + ushort.MaxValue];
     private int _size;
@@ -30,18 +30,18 @@ public sealed class FrameDecoder
         {
             int wanted = _size < Frame.HeaderSize
                 ? Frame.HeaderSize - _size
-                : Frame.HeaderSize + BinaryPrimitives.ReadUInt16LittleEndian(_frame.AsSpan(1)) - _size;
+                : Frame.HeaderSize + BinaryPrimitives.ReadUInt16LittleEndian(_frame.AsSpan(2)) - _size;
             int taken = Math.Min(wanted, data.Length);
             data[..taken].CopyTo(_frame.AsSpan(_size));
             _size += taken;
             data = data[taken..];
             if (_size < Frame.HeaderSize)
                 continue;
-            int length = BinaryPrimitives.ReadUInt16LittleEndian(_frame.AsSpan(1));
+            int length = BinaryPrimitives.ReadUInt16LittleEndian(_frame.AsSpan(2));
             if (_size < Frame.HeaderSize + length)
                 continue;
             _size = 0;
-            handler((FrameType)_frame[0], _frame.AsSpan(Frame.HeaderSize, length));
+            handler((FrameType)_frame[0], _frame[1], _frame.AsSpan(Frame.HeaderSize, length));
         }
     }
 }

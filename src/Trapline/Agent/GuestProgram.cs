@@ -9,10 +9,9 @@ public sealed record GuestProgram
     /// <summary>NAME=VALUE; what a guest's login has (PATH, HOME, USER, SHELL, TERM) is added unless named here.</summary>
     public IReadOnlyList<string> Environment { get; init; } = [];
 
-    /// <summary>True to run it as the session of the guest's console, in its terminal; the streams below are then not used.</summary>
-    public bool OnConsole { get; init; }
+    public ProgramPlace Place { get; init; } = ProgramPlace.Pipes;
 
-    /// <summary>The console's size, with <see cref="OnConsole"/>.</summary>
+    /// <summary>The size of its terminal, if it has one.</summary>
     public WindowSize Window { get; init; }
 
     /// <summary>Read to its end as the program's standard input; null for none. The caller owns all three streams.</summary>
@@ -21,6 +20,30 @@ public sealed record GuestProgram
     public Stream Stdout { get; init; } = Stream.Null;
 
     public Stream Stderr { get; init; } = Stream.Null;
+}
+
+/// <summary>What a program's streams are in the guest. The values are the protocol's.</summary>
+public enum ProgramPlace : byte
+{
+    /// <summary>The guest's console, whose session it is; our streams are not used.</summary>
+    Console = 0,
+    /// <summary>Three pipes.</summary>
+    Pipes = 1,
+    /// <summary>A terminal of its own: what is typed is standard input, what it shows standard output.</summary>
+    Terminal = 2,
+}
+
+/// <summary>A program that runs in the guest.</summary>
+public interface IGuestProcess
+{
+    /// <summary>Ends with the program, its output delivered. Never faults.</summary>
+    Task<ProgramResult> Ended { get; }
+
+    /// <summary>Sends a signal to its process group.</summary>
+    void Signal(int signal);
+
+    /// <summary>Tells its terminal its size.</summary>
+    void Resize(WindowSize window);
 }
 
 /// <summary>How a program in the guest ended.</summary>

@@ -3,9 +3,11 @@ using Trapline.Consoles;
 namespace Trapline.Agent;
 
 /// <summary>The host's side of a program that runs in the guest: its streams, their credit and its end.</summary>
-internal sealed class RunningProgram
+internal sealed class RunningProgram : IGuestProcess
 {
     private readonly LineSender _line;
+    private readonly byte _number;
+    private readonly Action<RunningProgram> _over;
     private readonly OutputPump _stdout;
     private readonly OutputPump _stderr;
     private readonly Lock _gate = new();
@@ -15,45 +17,49 @@ internal sealed class RunningProgram
     private int _stdinInFlight;
     private volatile bool _stdinClosed;
     private bool _stdinEnded;
+    private bool _silent;
 
-    public RunningProgram(GuestProgram program, LineSender line)
-        : this(line, program) => Start(program);
+    /// <param name="number">The program's, which nobody else has before <paramref name="over"/> is called.</param>
+    /// <param name="over">Nothing more is sent about it.</param>
+    public RunningProgram(GuestProgram program, byte number, LineSender line, Action<RunningProgram> over)
+        : this(line, number, program, over) => Start(program);
 
     /// <summary>
     /// A program that was started by the host of another machine, of which this one is a copy: its output goes nowhere, its input ends.
     /// </summary>
-    public RunningProgram(OrphanState orphan, LineSender line)
-        : this(line, new GuestProgram { Arguments = [] })
+    public RunningProgram(OrphanState orphan, LineSender line, Action<RunningProgram> over)
+        : this(line, orphan.Number, new GuestProgram { Arguments = [] }, over)
     {
         for (int stream = 1; stream <= 2; stream++)
         {
             uint count = stream == 1 ? orphan.StdoutUnacknowledged : orphan.StderrUnacknowledged;
             if (count > 0)
-                line.Send(Frame.EncodeOutputAcknowledgement(stream, count));
+                Send(Frame.EncodeOutputAcknowledgement(stream, count));
         }
         if (!orphan.StdinEnded)
             EndStdin();
     }
 
-    private RunningProgram(LineSender line, GuestProgram program)
+    private RunningProgram(LineSender line, byte number, GuestProgram program, Action<RunningProgram> over)
     {
-        _line = line;
+        (_line, _number, _over) = (line, number, over);
         _stdout = Output(program.Stdout, 1);
         _stderr = Output(program.Stderr, 2);
     }
 
-    /// <summary>What whoever takes over must know. To be called with <paramref name="line"/> told at the same moment: nothing is sent in between.</summary>
-    public OrphanState Save(Action line)
-    {
-        lock (_gate)
-        {
-            line();
-            return new OrphanState((uint)_unacknowledged[1], (uint)_unacknowledged[2], _stdinEnded);
-        }
-    }
+    /// <summary>Held by whoever saves several programs and their line at one moment: nothing that counts is sent in between.</summary>
+    public Lock Gate => _gate;
 
-    /// <summary>Ends when the program has ended and its output has reached the streams.</summary>
+    /// <summary>What whoever takes over must know; with <see cref="Gate"/> held.</summary>
+    public OrphanState Save() => new(_number, (uint)_unacknowledged[1], (uint)_unacknowledged[2], _stdinEnded);
+
+    public byte Number => _number;
+
     public Task<ProgramResult> Ended => _ended.Task;
+
+    public void Signal(int signal) => Send(Frame.Encode(FrameType.Signal, (byte)signal));
+
+    public void Resize(WindowSize window) => Send(Frame.EncodeWindow(window));
 
     /// <summary>Takes a frame about this program, on a vCPU's thread.</summary>
     public void Handle(FrameType type, ReadOnlySpan<byte> payload)
@@ -91,6 +97,9 @@ internal sealed class RunningProgram
         {
             _stdout.Complete();
             _stderr.Complete();
+            lock (_gate)
+                _silent = true;
+            _over(this);
             _ended.TrySetResult(result);
         });
     }
@@ -106,12 +115,12 @@ internal sealed class RunningProgram
                     return;
                 lock (_gate)
                 {
-                    _line.Send(Frame.EncodeOutputAcknowledgement(number, pending));
+                    Send(Frame.EncodeOutputAcknowledgement(number, pending));
                     _unacknowledged[number] -= pending;
                 }
                 pending = 0;
             },
-            broken: () => _line.Send(Frame.Encode(FrameType.CloseOutput, (byte)number)));
+            broken: () => Send(Frame.Encode(FrameType.CloseOutput, (byte)number)));
     }
 
     private void Start(GuestProgram program)
@@ -120,8 +129,8 @@ internal sealed class RunningProgram
             SendAll(Frame.EncodeString(FrameType.Argument, FrameType.ArgumentEnd, argument));
         foreach (byte[] variable in GuestEnvironment.Complete(program.Environment))
             SendAll(Frame.EncodeString(FrameType.Variable, FrameType.VariableEnd, variable));
-        _line.Send(Frame.EncodeStart(program.OnConsole, program.Window));
-        if (program.OnConsole)
+        Send(Frame.EncodeStart(program.Place, program.Window));
+        if (program.Place == ProgramPlace.Console)
             return;
         if (program.Stdin is { } stdin)
             new Thread(() => ReadStdin(stdin)) { IsBackground = true, Name = "guest stdin" }.Start();
@@ -139,7 +148,7 @@ internal sealed class RunningProgram
     {
         lock (_gate)
         {
-            _line.Send(Frame.Encode(FrameType.StdinEnd));
+            Send(Frame.Encode(FrameType.StdinEnd));
             _stdinEnded = true;
         }
     }
@@ -147,7 +156,17 @@ internal sealed class RunningProgram
     private void SendAll(IEnumerable<byte[]> frames)
     {
         foreach (byte[] frame in frames)
-            _line.Send(frame);
+            Send(frame);
+    }
+
+    private void Send(byte[] frame)
+    {
+        lock (_gate)
+        {
+            // A late word would be about the next program of this number.
+            if (!_silent)
+                _line.Send(Frame.About(_number, frame));
+        }
     }
 
     private void ReadStdin(Stream stdin)
@@ -164,7 +183,7 @@ internal sealed class RunningProgram
                     _credit.Wait();
                 Interlocked.Add(ref _stdinInFlight, count);
                 if (!_stdinClosed)
-                    _line.Send(Frame.Encode(FrameType.Stdin, buffer.AsSpan(0, count)));
+                    Send(Frame.Encode(FrameType.Stdin, buffer.AsSpan(0, count)));
             }
         }
         catch (Exception e) when (e is IOException or ObjectDisposedException or UnauthorizedAccessException)
