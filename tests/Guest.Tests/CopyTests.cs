@@ -127,6 +127,7 @@ public sealed class CopyTests(TranslatedGuest guest, ITestOutputHelper report) :
         Task<ProgramResult> running = machine.ExecuteAsync(VirtualMachine.Program("sh", "-c", "read x; seq 100000; sleep 1; echo done > /tmp/done") with { Stdin = input });
         using VirtualMachine copy = (await machine.ForkAsync(1))[0];
         writer.Write("\n"u8);
+        writer.Dispose(); // a reader that waits could not be disposed
         Assert.Equal("done\n", await AskAsync(copy, "until test -f /tmp/done; do sleep 0.1; done; cat /tmp/done")); // its input ended there
         Assert.Equal(0, (await running.WaitAsync(Limit)).ExitCode);
     }
