@@ -9,12 +9,19 @@ public sealed unsafe partial class SoftwareVcpu
     private readonly Lock _codeWritesLock = new();
     private readonly Queue<(ulong Offset, ulong Length)> _codeWrites = new();
     private readonly Queue<ulong> _revocations = new();
-    private readonly int _sharer;
+    private int _sharer = -1;
     private volatile bool _mapChanged;
 
     /// <summary>Pages to close that are not closed yet.</summary>
     private int _toRevoke;
     private int _inGuest;
+
+    /// <summary>Before it first touches guest memory: an engine that was only made, to take another's place perhaps, has nothing to share.</summary>
+    private void JoinMemory()
+    {
+        if (_sharer < 0)
+            _sharer = _memory.Code.Join(this);
+    }
 
     /// <summary>Pairs with <see cref="HasRevoked"/>: either the one that waits sees this vCPU running, or this sees what it asked for, before guest code.</summary>
     private void EnterGuest()
@@ -61,7 +68,7 @@ public sealed unsafe partial class SoftwareVcpu
 
     public void CodeWritten(Gpa address, ulong length)
     {
-        if (!_memory.TryGetPage(address.Value, out ulong page, out _) || !_memory.Code.Holds(_sharer, page))
+        if (!_memory.TryGetPage(address.Value, out ulong page, out _) || _sharer < 0 || !_memory.Code.Holds(_sharer, page))
             return;
         ulong offset = page + (address.Value & 0xFFF);
         if (Environment.CurrentManagedThreadId == _ownerThread)

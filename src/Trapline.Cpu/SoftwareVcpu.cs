@@ -30,6 +30,8 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver, 
     private const int AttentionStep = 64;
     /// <summary>INVLPG and the like happened in a block that must not go on with stale blocks.</summary>
     private const int AttentionFlush = 128;
+    /// <summary>The guest has executed many PAUSEs.</summary>
+    private const int AttentionSpin = 512;
     /// <summary>An imported state came with an event to deliver first.</summary>
     private const int AttentionInjected = 256;
 
@@ -61,7 +63,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver, 
         _blocks = new BlockCache();
         _decoder = new Decoder(model);
         memory.AddObserver(this);
-        _sharer = memory.Code.Join(this);
+        _low.Frame->PauseBudget = PausesOfASpin;
         Reset();
     }
 
@@ -104,7 +106,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver, 
         Request(AttentionStartUp);
     }
 
-    public bool HasWork => (Volatile.Read(ref State->Attention) & ~AttentionStep) != 0;
+    public bool HasWork => (Volatile.Read(ref State->Attention) & ~(AttentionStep | AttentionSpin)) != 0;
 
     /// <summary>Makes the loop look at traps and shadows before the next instruction.</summary>
     internal void RequestStep() => Request(AttentionStep);
@@ -122,8 +124,24 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver, 
     /// <summary>True while something wants the vCPU to leave its block: long-running instructions (REP) look here between iterations.</summary>
     internal bool AttentionWanted => Volatile.Read(ref State->Attention) != 0;
 
+    /// <summary>PAUSEs after which a loop is taken to be waiting: some microseconds.</summary>
+    private const uint PausesOfASpin = 256;
+
+    public bool ReportsSpinning { get; set; }
+
+    /// <summary>PAUSE. Translated code counts in the same place.</summary>
+    internal void Pause()
+    {
+        if (--_low.Frame->PauseBudget != 0 && _low.Frame->PauseBudget <= PausesOfASpin)
+            return;
+        _low.Frame->PauseBudget = PausesOfASpin;
+        if (ReportsSpinning)
+            Request(AttentionSpin);
+    }
+
     public StopReason Run()
     {
+        JoinMemory();
         _ownerThread = Environment.CurrentManagedThreadId;
         EnterGuest();
         try
@@ -274,6 +292,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver, 
     internal bool Step(out PendingFault fault)
     {
         CpuState* s = State;
+        JoinMemory();
         _ownerThread = Environment.CurrentManagedThreadId;
         _holdFaults = true;
         fault = default;
@@ -363,6 +382,11 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver, 
         {
             Interlocked.And(ref s->Attention, ~AttentionKick);
             return StopReason.Kicked;
+        }
+        if ((bits & AttentionSpin) != 0)
+        {
+            Interlocked.And(ref s->Attention, ~AttentionSpin);
+            return StopReason.Spinning;
         }
         if ((bits & AttentionInit) != 0)
         {
@@ -581,7 +605,8 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver, 
     public void Dispose()
     {
         _memory.RemoveObserver(this);
-        _memory.Code.Leave(_sharer);
+        if (_sharer >= 0)
+            _memory.Code.Leave(_sharer);
         Mmu.Dispose();
         _blocks.Dispose();
         _translator?.Dispose();

@@ -7,6 +7,8 @@ public enum StopReason
     Kicked,
     /// <summary>HLT or MWAIT: nothing to do until an event arrives. Running again without one stops again at once.</summary>
     Halted,
+    /// <summary>The guest waits in a loop (PAUSE again and again). Only if <see cref="IVcpuEngine.ReportsSpinning"/>.</summary>
+    Spinning,
     /// <summary>An application processor that has not had its SIPI.</summary>
     WaitingForStartUp,
     /// <summary>Triple fault (SDM Vol. 3, 6.15): the processor shuts down.</summary>
@@ -60,6 +62,13 @@ public interface IVcpuEngine : Core.IVcpuSignals, IDisposable
 
     /// <summary>Power-on or INIT state (SDM Vol. 3, table 10-1).</summary>
     void Reset();
+
+    /// <summary>Loops that only wait are a reason to stop. An engine without means to see them ignores this.</summary>
+    bool ReportsSpinning
+    {
+        get => false;
+        set { }
+    }
 
     EngineCounters Counters { get; }
 

@@ -7,7 +7,7 @@ using Trapline.Machine;
 namespace Guest.Tests;
 
 /// <summary>One booted guest that all tests of a class share; booting is what is slow.</summary>
-public abstract class DefaultGuestFixture(string engine) : IAsyncLifetime
+public abstract class DefaultGuestFixture(string engine, int vcpus = 1) : IAsyncLifetime
 {
     private static readonly TimeSpan BootLimit = TimeSpan.FromMinutes(5);
     private static readonly TimeSpan CommandLimit = TimeSpan.FromMinutes(5);
@@ -22,7 +22,7 @@ public abstract class DefaultGuestFixture(string engine) : IAsyncLifetime
         GuestImages images = await GuestImageStore.ForUser().GetAsync(null, CancellationToken.None);
         _machine = VirtualMachine.CreateDefaultGuest(images, new MachineSpecification
         {
-            Cpu = new CpuSpecification { Engine = engine },
+            Cpu = new CpuSpecification { Engine = engine, Count = vcpus },
             End = new EndSpecification { NoReboot = true },
         });
         _machine.Start();
@@ -60,6 +60,8 @@ public abstract class DefaultGuestFixture(string engine) : IAsyncLifetime
 public sealed class InterpretedGuest() : DefaultGuestFixture("interpreter");
 
 public sealed class TranslatedGuest() : DefaultGuestFixture("translator");
+
+public sealed class FourProcessors() : DefaultGuestFixture("translator", 4);
 
 /// <summary>What a program in the guest did.</summary>
 public sealed record Ran(ProgramResult Result, byte[] Output, byte[] Errors)

@@ -8,12 +8,15 @@ namespace Guest.Tests;
 /// <summary>Our program that keeps a guest busy and checks itself (guests/stress).</summary>
 internal static class StressProgram
 {
-    private const string Path = "/tmp/stress";
+    public const string Parallel = "parallel";
 
-    public static async Task SendAsync(VirtualMachine machine)
+    private const string Alone = "stress", Path = "/tmp/" + Alone;
+
+    /// <param name="name">Which one: it is /tmp/NAME there.</param>
+    public static async Task SendAsync(VirtualMachine machine, string name = Alone)
     {
-        using Stream program = typeof(StressProgram).Assembly.GetManifestResourceStream("guest-stress")!;
-        ProgramResult sent = await machine.ExecuteAsync(VirtualMachine.Program("sh", "-c", $"cat > {Path} && chmod +x {Path}") with { Stdin = program });
+        using Stream program = typeof(StressProgram).Assembly.GetManifestResourceStream("guest-" + name)!;
+        ProgramResult sent = await machine.ExecuteAsync(VirtualMachine.Program("sh", "-c", $"cat > /tmp/{name} && chmod +x /tmp/{name}") with { Stdin = program });
         Assert.Equal(new ProgramResult(ProgramEnd.Exited, 0), sent);
     }
 

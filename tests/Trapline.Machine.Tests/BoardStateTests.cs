@@ -36,6 +36,7 @@ public class BoardStateTests
         ["VcpuThread"] = "the thread; its engine is a part",
         ["Pic8259"] = "part of PicPair",
         ["VectorSet"] = "part of LocalApic",
+        ["CodePages"] = "what engines hold and may store to; they begin afresh",
         ["StealTime"] = "its register is part of ParavirtualVcpu, its account in RAM",
         ["PitCounter"] = "part of Pit8254",
         ["Comparator"] = "part of Hpet",

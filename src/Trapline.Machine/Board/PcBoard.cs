@@ -353,6 +353,7 @@ internal sealed class PcBoard : IDisposable
     {
         List<VcpuThread> vcpus = [];
         Vcpus = vcpus;
+        ProcessorShare? share = ProcessorShare.For(_specification.Cpu.Count, Environment.ProcessorCount);
         for (int i = 0; i < _specification.Cpu.Count; i++)
         {
             LocalApic apic = _interrupts.LocalApics[i];
@@ -365,7 +366,7 @@ internal sealed class PcBoard : IDisposable
                 CodeCacheBytes = _specification.Cpu.CodeCacheBytes,
                 Measure = _specification.Diagnostics.TimeExits,
             };
-            VcpuThread vcpu = new(i, engines(parts), _paravirtual[i], _host, Trace);
+            VcpuThread vcpu = new(i, engines(parts), _paravirtual[i], _host, Trace, share);
             vcpus.Add(vcpu);
             _engineParts.Add(parts);
             apic.Connect(vcpu);

@@ -35,6 +35,7 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     private readonly MachineTrace _trace;
     private readonly Thread _thread;
     private readonly HostEvent _wake = new();
+    private readonly ProcessorTurn? _turn;
 
     /// <summary>Guards <see cref="_isStanding"/>, <see cref="_hasEnded"/> and the changes of <see cref="_pause"/> and <see cref="_end"/>; pulsed at each.</summary>
     private readonly object _commands = new();
@@ -53,8 +54,14 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     private EngineCounters _retired;
     private long _haltedNanoseconds, _haltedSince, _halts;
 
-    public VcpuThread(int index, IVcpuEngine engine, ParavirtualVcpu paravirtual, IVcpuHost host, MachineTrace trace)
+    /// <param name="share">What gives it a processor; null if it always has one.</param>
+    public VcpuThread(int index, IVcpuEngine engine, ParavirtualVcpu paravirtual, IVcpuHost host, MachineTrace trace, ProcessorShare? share = null)
     {
+        if (share != null)
+        {
+            _turn = new ProcessorTurn(share, KickEngine);
+            engine.ReportsSpinning = true;
+        }
         (Index, _engine, _paravirtual, _host, _trace) = (index, engine, paravirtual, host, trace);
         paravirtual.Kicked = WakeFromHalt;
         // Engines recurse little, but a guest's work must never meet a small stack.
@@ -130,6 +137,7 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
         {
             IVcpuEngine before = _engine;
             successor.Import(before.Export());
+            successor.ReportsSpinning = _turn != null;
             _retired = Sum(_retired, before.Counters);
             _instructionsAtRest = -1;
             _engine = successor;
@@ -196,9 +204,15 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
 
     private void Interrupt()
     {
+        KickEngine();
+        _wake.Set();
+        _turn?.CallAway();
+    }
+
+    private void KickEngine()
+    {
         lock (_gate)
             _engine.Kick();
-        _wake.Set();
     }
 
     private void WakeFromHalt()
@@ -214,21 +228,32 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
         HostTime.MakeThisThreadPunctual();
         try
         {
+            bool woken = false;
             while (!_end)
             {
                 if (_pause)
                 {
+                    _turn?.Leave();
                     Stand();
                     continue;
                 }
+                if (_turn != null && !_turn.TryTake(woken) && !WaitForTurn(_turn))
+                    continue;
+                woken = false;
                 switch (_engine.Run())
                 {
                     case StopReason.Kicked:
                         break;
+                    case StopReason.Spinning:
+                        _turn?.Yield();
+                        break;
                     case StopReason.Halted or StopReason.WaitingForStartUp:
+                        _turn?.Leave();
                         Sleep();
+                        woken = true;
                         break;
                     case StopReason reason:
+                        _turn?.Leave();
                         _host.VcpuStopped(Index, reason);
                         break;
                 }
@@ -240,12 +265,23 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
         }
         finally
         {
+            _turn?.Leave();
             lock (_commands)
             {
                 _hasEnded = true;
                 Monitor.PulseAll(_commands);
             }
         }
+    }
+
+    /// <summary>Ready to run, without a processor: time that is stolen from the guest, which may know.</summary>
+    private bool WaitForTurn(ProcessorTurn turn)
+    {
+        long since = HostTime.Nanoseconds;
+        _paravirtual.LoseProcessor(_engine);
+        bool got = turn.Wait();
+        _paravirtual.RegainProcessor(_engine, HostTime.Nanoseconds - since);
+        return got;
     }
 
     private void Sleep()

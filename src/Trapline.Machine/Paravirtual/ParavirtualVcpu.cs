@@ -113,6 +113,22 @@ internal sealed class ParavirtualVcpu(CpuModel model, GuestMemory memory, GuestC
         Kicked?.Invoke();
     }
 
+    /// <summary>The vCPU is ready to run, and waits for a processor of the host.</summary>
+    public void LoseProcessor(IVcpuEngine engine)
+    {
+        if (engine is IParavirtualEngine)
+            _steal.Leave();
+    }
+
+    /// <summary>It runs again.</summary>
+    /// <param name="stolen">Nanoseconds that it waited.</param>
+    public void RegainProcessor(IVcpuEngine engine, long stolen)
+    {
+        _steal.Add(stolen);
+        if (_steal.Return() && engine is IParavirtualEngine able && model.Has(Feature.KvmPvTlbFlush))
+            able.FlushTranslations();
+    }
+
     /// <summary>The vCPU's thread goes to sleep.</summary>
     public void FallAsleep(IVcpuEngine engine)
     {

@@ -24,6 +24,9 @@ internal sealed class StealTime(GuestMemory memory) : IDisposable
     private ThreadRunDelay? _delay;
     private long _counted, _countedAt;
 
+    /// <summary>What was waited for by the machine's own arrangement, which the host does not count, and is not told yet.</summary>
+    private long _waited;
+
     /// <summary>The MSR.</summary>
     public ulong Value => Volatile.Read(ref _value);
 
@@ -58,7 +61,7 @@ internal sealed class StealTime(GuestMemory memory) : IDisposable
             _counted = _delay.Nanoseconds;
         }
         long delay = _delay.Nanoseconds;
-        long stolen = delay - _counted;
+        long stolen = delay - _counted + _waited;
         Span<byte> account = stackalloc byte[AccountLength];
         if (!memory.TryRead(Address, account))
             return;
@@ -66,8 +69,12 @@ internal sealed class StealTime(GuestMemory memory) : IDisposable
         BinaryPrimitives.WriteUInt64LittleEndian(account, BinaryPrimitives.ReadUInt64LittleEndian(account) + (ulong)stolen);
         BinaryPrimitives.WriteUInt32LittleEndian(account[VersionAt..], version);
         if (PvClock.WriteVersioned(memory, Address, account, VersionAt, version))
-            _counted = delay;
+            (_counted, _waited) = (delay, 0);
     }
+
+    /// <summary>The vCPU waited for a processor that the machine gave to a sibling.</summary>
+    /// <param name="nanoseconds">How long.</param>
+    public void Add(long nanoseconds) => _waited += nanoseconds;
 
     /// <summary>The vCPU stops running: others need not wait for it, and may leave it a TLB flush instead of an interrupt.</summary>
     public void Leave()

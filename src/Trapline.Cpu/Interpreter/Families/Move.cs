@@ -15,7 +15,7 @@ public static unsafe class Move
         r.Add(Mnemonic.Nop, &BindNop);
         r.Add(Mnemonic.Endbr64, &BindNop);
         r.Add(Mnemonic.Endbr32, &BindNop);
-        r.Add(Mnemonic.Pause, &BindNop);
+        r.Add(Mnemonic.Pause, &BindPause);
     }
 
     private static bool BindMov(ref OpBuilder b)
@@ -213,6 +213,18 @@ public static unsafe class Move
     {
         b.Op->Run = &Nop;
         return true;
+    }
+
+    private static bool BindPause(ref OpBuilder b)
+    {
+        b.Op->Run = &Pause;
+        return true;
+    }
+
+    private static int Pause(SoftwareVcpu cpu, CpuState* s, Op* op)
+    {
+        cpu.Pause();
+        return Status.Next;
     }
 
     private static int Nop(SoftwareVcpu cpu, CpuState* s, Op* op) => Status.Next;

@@ -104,6 +104,20 @@ public sealed unsafe partial class BlockEmitter
         Site(site).Resume = _asm.Here;
     }
 
+    /// <summary>Leaves to the interpreter's PAUSE when the budget is used up. Flags stay.</summary>
+    private void EmitPause(in GuestInstruction i)
+    {
+        _asm.Bytes(_code + i.Offset, i.Length);
+        _asm.Load32(HostRegister.Rcx, addresses.PauseBudget);
+        _asm.Lea(HostRegister.Rcx, HostAddress.At(HostRegister.Rcx, -1));
+        nint last = _asm.JumpIfRcxZero();
+        _asm.Store32(addresses.PauseBudget, HostRegister.Rcx);
+        nint more = _asm.Jump();
+        _asm.PatchShortHere(last);
+        EmitExit(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip });
+        _asm.PatchHere(more);
+    }
+
     private void EmitReadSelector(in GuestInstruction i)
     {
         int guest = i.Iced.Op0Register.GetNumber(), home = HostRegister.Of(guest);

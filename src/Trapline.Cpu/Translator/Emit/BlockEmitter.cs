@@ -113,6 +113,9 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
             case Treatment.ReadTime:
                 EmitReadTime(i);
                 return true;
+            case Treatment.Pause:
+                EmitPause(i);
+                return true;
             case Treatment.ReadSelector:
                 EmitReadSelector(i);
                 return true;

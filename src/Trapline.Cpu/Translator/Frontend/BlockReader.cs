@@ -86,7 +86,7 @@ public sealed unsafe class BlockReader
             looked += instruction.Length;
             live |= facts.FlagsRead & undecided;
             undecided &= ~facts.FlagsRead;
-            if (facts.Treatment is Treatment.Interpret or Treatment.Call or Treatment.Return or Treatment.Jump or Treatment.ConditionalJump or Treatment.CountJump or Treatment.PushFlags)
+            if (facts.Treatment is Treatment.Interpret or Treatment.Call or Treatment.Return or Treatment.Jump or Treatment.ConditionalJump or Treatment.CountJump or Treatment.PushFlags or Treatment.Pause)
                 break;
             undecided &= ~facts.FlagsKilled;
         }

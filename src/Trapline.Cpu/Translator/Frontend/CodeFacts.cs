@@ -235,6 +235,7 @@ public sealed class CodeFacts
         [Mnemonic.Cmpxchg8b] = Treatment.WithRcx,
         [Mnemonic.Pushfq] = Treatment.PushFlags,
         [Mnemonic.Pushfd] = Treatment.PushFlags,
+        [Mnemonic.Pause] = Treatment.Pause,
         [Mnemonic.Nop] = Treatment.Nothing,
         [Mnemonic.Endbr64] = Treatment.Nothing,
         [Mnemonic.Endbr32] = Treatment.Nothing,

@@ -43,6 +43,8 @@ public enum Treatment : byte
     StringRun,
     /// <summary>RDTSC and RDTSCP: managed code gives the time, and the block goes on.</summary>
     ReadTime,
+    /// <summary>PAUSE: counted, since whoever executes many is waiting.</summary>
+    Pause,
     /// <summary>MOV from a segment register to a general one.</summary>
     ReadSelector,
 }

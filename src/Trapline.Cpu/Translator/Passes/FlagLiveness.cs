@@ -38,7 +38,7 @@ public static class FlagLiveness
                     live = CodeFacts.Arithmetic;
                     i.LiveAfter = live;
                     break;
-                case Treatment.PushFlags:
+                case Treatment.PushFlags or Treatment.Pause:
                     i.LiveAfter = live;
                     live = CodeFacts.Arithmetic;
                     break;

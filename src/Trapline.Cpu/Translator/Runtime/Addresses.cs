@@ -41,6 +41,7 @@ public sealed unsafe class Addresses
         _addends = At(f->Addends);
         Attention = At(&_s->Attention);
         Calm = At(&_s->Calm);
+        PauseBudget = At(&f->PauseBudget);
         RFlags = At(&_s->RFlags);
         HeldInterrupt = At(&_s->HeldInterrupt);
         GsBase = At(&_s->Gs.Base);
@@ -81,6 +82,7 @@ public sealed unsafe class Addresses
     public HostAddress X87Image { get; }
     public HostAddress Attention { get; }
     public HostAddress Calm { get; }
+    public HostAddress PauseBudget { get; }
     public HostAddress RFlags { get; }
     public HostAddress HeldInterrupt { get; }
     public HostAddress GsBase { get; }

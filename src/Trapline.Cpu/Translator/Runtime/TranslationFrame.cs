@@ -71,6 +71,9 @@ public unsafe struct TranslationFrame
 
     public uint HostMxcsr;
 
+    /// <summary>PAUSEs until the loop that they are in is taken to be waiting; code leaves at 0.</summary>
+    public uint PauseBudget;
+
     /// <summary>Where the guest's x87 state is: an <see cref="X87Place"/>.</summary>
     public uint X87;
 
