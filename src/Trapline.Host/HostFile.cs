@@ -114,7 +114,19 @@ public sealed class HostFile : IDisposable
             return (((nint)address | memory.Length) & (alignment - 1)) == 0;
     }
 
-    public void Dispose() => _handle.Dispose();
+    public void Dispose()
+    {
+        // Explicitly: a child that was just forked has the same open file for the moment until it runs its program, and would keep the locks.
+        if (!_handle.IsClosed)
+            Unlock();
+        _handle.Dispose();
+    }
+
+    private unsafe void Unlock()
+    {
+        Libc.RecordLock all = new() { Type = Libc.Unlock };
+        Libc.Fcntl(_descriptor, Libc.SetDescriptionLock, &all);
+    }
 
     private bool Allocate(int mode, long offset, long length)
     {

@@ -66,8 +66,10 @@ internal sealed class RefcountStore
     public void Add(long cluster, int change)
     {
         ulong count = Get(cluster);
-        if (change < 0 ? count == 0 : count >= _width.Largest)
-            throw new IOException($"'{_path}': reference count of cluster {cluster} {(change < 0 ? "was zero already: the image is damaged" : "cannot be higher")}");
+        if (!HasBlock(cluster) || (change < 0 && count == 0))
+            throw new IOException($"'{_path}' is damaged: cluster {cluster} is in use but not counted; trapline image check --repair mends it");
+        if (change > 0 && count >= _width.Largest)
+            throw new IOException($"'{_path}': cluster {cluster} has {count} references, and counts of {_width.Bits} bits cannot have more");
         Set(cluster, count + (ulong)change);
         if (count == 1 && change < 0)
             _next = Math.Min(_next, cluster);

@@ -1,6 +1,6 @@
 using Trapline.Storage.Files;
 
-namespace Trapline.Storage.Tests;
+namespace Trapline.Storage.Faults;
 
 /// <summary>A file in memory.</summary>
 internal sealed class MemoryImageFile : IImageFile
