@@ -17,6 +17,9 @@ public sealed unsafe partial class KvmVcpu
     private int _attention;
     private int _startUpVector;
 
+    /// <summary>The kernel was given an NMI, and may not have delivered it.</summary>
+    private bool _nmiGiven;
+
     /// <summary>The guest would take an interrupt now.</summary>
     private bool _interruptible;
 
@@ -69,12 +72,25 @@ public sealed unsafe partial class KvmVcpu
         if ((bits & AttentionNmi) != 0)
         {
             KvmCalls.Require(_descriptor, KvmRequest.Nmi, null, "KVM_NMI");
-            _activity = VcpuActivity.Running;
+            _nmiGiven = true;
+            WakeByNmi();
         }
         // A halted vCPU with interrupts off sleeps on (SDM Vol. 2, HLT); any other is offered the interrupt before it enters.
         if ((bits & AttentionInterrupt) != 0 && _activity == VcpuActivity.Halted && _interruptible && _interrupts.Pending)
             _activity = VcpuActivity.Running;
         return null;
+    }
+
+    /// <summary>A halted vCPU runs on if the kernel has an NMI for it that is not blocked: one may have come to the kernel before the HLT did.</summary>
+    private void WakeByNmi()
+    {
+        if (!_nmiGiven || _activity != VcpuActivity.Halted)
+            return;
+        KvmEvents events;
+        KvmCalls.Require(_descriptor, KvmRequest.GetEvents, &events, "KVM_GET_VCPU_EVENTS");
+        _nmiGiven = events.NmiPending != 0;
+        if (_nmiGiven && events.NmiMasked == 0)
+            _activity = VcpuActivity.Running;
     }
 
     /// <summary>Hands the kernel an interrupt if the guest takes it now; else asks to be told when it does.</summary>

@@ -27,6 +27,7 @@ public sealed unsafe partial class KvmVcpu
             case KvmExit.Halt:
                 _instructionExits++;
                 _activity = VcpuActivity.Halted;
+                WakeByNmi();
                 // What became pending while the guest ran does not ask again.
                 if (_interrupts.Pending)
                     Interlocked.Or(ref _attention, AttentionInterrupt);

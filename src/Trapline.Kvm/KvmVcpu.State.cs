@@ -133,9 +133,10 @@ public sealed unsafe partial class KvmVcpu
         _taskPriority = (byte)state.Cr8;
         _run->Cr8 = state.Cr8;
         _activity = state.Activity;
+        _nmiGiven = state.NmiPending;
         // The kernel will say, when the guest runs, whether interrupts can be delivered; a halted guest does not run.
         _interruptible = state.Activity == VcpuActivity.Halted && (state.Rflags & Rflags.If) != 0;
-        Request(AttentionInterrupt | (state.Injected != null ? AttentionInjected : 0) | (state.InitPending ? AttentionInit : 0));
+        Request(AttentionInterrupt | (state.Injected != null || (state.NmiPending && !state.NmiBlocked) ? AttentionInjected : 0) | (state.InitPending ? AttentionInit : 0));
         if (state.StartUpVector is { } vector)
             StartUp(vector);
     }

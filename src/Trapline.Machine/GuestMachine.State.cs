@@ -65,7 +65,7 @@ public sealed partial class GuestMachine
 
     /// <summary>Has another engine run the vCPUs from here on. A running machine stands while the state moves.</summary>
     /// <param name="name">One of <see cref="Engines.Names"/>.</param>
-    /// <returns>For how long no vCPU ran.</returns>
+    /// <returns>For how long no vCPU ran: not at all if this engine runs them already.</returns>
     /// <exception cref="BadInputException">No engine has this name, or it cannot run this machine; the one before goes on.</exception>
     /// <exception cref="InvalidOperationException">The machine has ended.</exception>
     public TimeSpan SwitchEngine(string name)
@@ -77,6 +77,9 @@ public sealed partial class GuestMachine
         {
             lock (_lock)
             {
+                // Two engines of KVM would share one vCPU of the kernel's: a new one cannot be prepared while the old one has the state.
+                if (name == EngineName)
+                    return TimeSpan.Zero;
                 PcBoard prepared = Board;
                 spare = prepared.PrepareEngines(factory);
                 Standing(board =>

@@ -95,6 +95,101 @@ public sealed class KvmMachineTests
         Assert.Equal("ba", line.Text);
     }
 
+    /// <summary>Two halted vCPUs are woken by NMIs from a third, again and again, while the engine under all three is replaced: no wake-up is lost.</summary>
+    /// <remarks>An NMI that the kernel had when the guest executed HLT, or that moved into KVM with a halted vCPU, did not wake it.</remarks>
+    [KvmTheory]
+    [InlineData("kvm")] // a switch to what runs already is none
+    [InlineData("interpreter")]
+    [InlineData("translator")]
+    public async Task SeveralVcpusWakeEachOtherThroughSwitchesOfEngines(string other)
+    {
+        const int rounds = 3000;
+        DebugLine line = new();
+        using GuestMachine machine = Machine(a =>
+        {
+            Label ready = a.CreateLabel(), round = a.CreateLabel(), answered = a.CreateLabel();
+            byte[] processor = Assemble16(p =>
+            {
+                Label again = p.CreateLabel();
+                p.xor(ax, ax);
+                p.mov(ds, ax);
+                p.mov(ss, ax);
+                p.inc(ax);
+                p.@lock.xadd(__word_ptr[0x602], ax);
+                p.shl(ax, 8);
+                p.mov(sp, 0x7000);
+                p.sub(sp, ax); // a stack of its own
+                p.@lock.inc(__word_ptr[0x604]);
+                p.Label(ref again);
+                p.hlt();
+                p.jmp(again);
+            });
+            byte[] nmi = Assemble16(p =>
+            {
+                p.@lock.inc(__word_ptr[0x610]);
+                p.iret();
+            });
+            Store(a, 0x5000, processor);
+            Store(a, 0x5100, nmi);
+            a.mov(__dword_ptr[2 * 4], 0x5100);
+            a.mov(__dword_ptr[0x602], 0);
+            a.mov(__dword_ptr[0x610], 0);
+            a.mov(__dword_ptr[0xFEE000F0], 0x1FF);
+            a.mov(__dword_ptr[0xFEE00300], 0xC4500); // INIT, all but self
+            a.mov(__dword_ptr[0xFEE00300], 0xC4605); // start at 5000h
+            a.Label(ref ready);
+            a.pause();
+            a.cmp(__word_ptr[0x604], 2);
+            a.jne(ready);
+            a.xor(ebx, ebx);
+            SmallGuest.Say(a, 'r');
+            a.Label(ref round);
+            a.add(ebx, 2);
+            a.mov(__dword_ptr[0xFEE00300], 0xC4400); // NMI, all but self
+            a.Label(ref answered);
+            a.pause();
+            a.cmp(__word_ptr[0x610], bx);
+            a.jne(answered);
+            a.cmp(ebx, 2 * rounds);
+            a.jb(round);
+            SmallGuest.Exit(a, 0);
+        }, line, cpus: 3);
+        machine.Start();
+        Assert.True(SpinWait.SpinUntil(() => line.Count == 1, Limit));
+        Random random = new(5);
+        int switches = 0;
+        for (int i = 0; i < 60 && machine.Status == MachineStatus.Running; i++)
+        {
+            await Task.Delay(random.Next(6));
+            try
+            {
+                machine.SwitchEngine(i % 2 == 0 ? other : "kvm");
+                switches++;
+            }
+            catch (InvalidOperationException) when (machine.Status == MachineStatus.Ended)
+            {
+            }
+        }
+        MachineOutcome outcome = await machine.Completion.WaitAsync(Limit);
+        Assert.True(outcome.End == MachineEnd.DebugExit, outcome.Reason);
+        Assert.True(switches >= 10, $"it ended after {switches} switches");
+    }
+
+    private static byte[] Assemble16(Action<Assembler> code)
+    {
+        Assembler assembler = new(16);
+        code(assembler);
+        using MemoryStream bytes = new();
+        assembler.Assemble(new StreamCodeWriter(bytes), 0);
+        return bytes.ToArray();
+    }
+
+    private static void Store(Assembler a, int address, byte[] bytes)
+    {
+        for (int i = 0; i < bytes.Length; i++)
+            a.mov(__byte_ptr[address + i], unchecked((sbyte)bytes[i]));
+    }
+
     [KvmFact]
     public async Task StandsWhenItIsTold()
     {
