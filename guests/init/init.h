@@ -10,6 +10,9 @@ void unblock_signals(void);
 void refresh(const u8 *payload, usize size);
 void __attribute__((noreturn)) system_down(enum ending ending);
 
+/* root.c */
+int root_up(void);
+
 /* program.c */
 struct program {
   isize pid;                 /* 0 when none runs */

@@ -13,7 +13,7 @@ enum {
   SYS_read = 0, SYS_write = 1, SYS_open = 2, SYS_close = 3, SYS_poll = 7, SYS_rt_sigprocmask = 14, SYS_ioctl = 16,
   SYS_dup2 = 33, SYS_getpid = 39, SYS_socket = 41, SYS_fork = 57, SYS_execve = 59, SYS_exit = 60, SYS_wait4 = 61,
   SYS_kill = 62, SYS_fcntl = 72, SYS_chdir = 80, SYS_mkdir = 83, SYS_symlink = 88, SYS_setsid = 112, SYS_sync = 162,
-  SYS_mount = 165, SYS_reboot = 169, SYS_sethostname = 170, SYS_signalfd4 = 289, SYS_pipe2 = 293, SYS_finit_module = 313,
+  SYS_chroot = 161, SYS_mount = 165, SYS_reboot = 169, SYS_sethostname = 170, SYS_signalfd4 = 289, SYS_pipe2 = 293, SYS_finit_module = 313,
   SYS_clock_settime = 227,
 };
 
@@ -26,7 +26,7 @@ enum { TCGETS = 0x5401, TCSETS = 0x5402, TCSBRK = 0x5409, TIOCSCTTY = 0x540E, TI
 enum { TIOCSPTLCK = 0x40045431, TIOCGPTPEER = 0x5441 };
 enum { RNDADDENTROPY = 0x40085203, RNDRESEEDCRNG = 0x5207 };
 enum { AF_INET = 2, SOCK_DGRAM = 2, IFF_UP = 1, IFF_RUNNING = 0x40 };
-enum { MS_NOSUID = 2, MS_NODEV = 4, MS_NOEXEC = 8 };
+enum { MS_RDONLY = 1, MS_NOSUID = 2, MS_NODEV = 4, MS_NOEXEC = 8, MS_REMOUNT = 32, MS_NOATIME = 1024, MS_MOVE = 8192 };
 
 struct poll_entry { int fd; short events, revents; };
 struct window_size { u16 rows, columns, width, height; };

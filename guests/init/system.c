@@ -66,6 +66,7 @@ void system_up(void) {
   CALL2(SYS_sethostname, "trapline", 8);
   bring_loopback_up();
   for (usize i = 0; i < sizeof modules / sizeof *modules; i++) load_module(modules[i]);
+  if (root_up()) return;
   static const char *const install[] = { "busybox", "--install", "-s", 0 };
   run_and_wait("/bin/busybox", install);
 }
@@ -105,6 +106,8 @@ void system_down(enum ending ending) {
   CALL0(SYS_sync);
   /* Else the kernel's own farewell ends up behind the program's output. A panic before this line still shows. */
   write_file("/proc/sys/kernel/printk", "0\n");
+  /* A root on a disk is left as one that was unmounted, if nothing writes to it any more. */
+  CALL5(SYS_mount, 0, "/", 0, MS_REMOUNT | MS_RDONLY, 0);
   CALL4(SYS_reboot, 0xFEE1DEAD, 0x28121969, commands[ending], 0);
   for (;;) CALL3(SYS_poll, 0, 0, -1);
 }

@@ -8,7 +8,8 @@ namespace Trapline.Cli;
 
 /// <summary>What happens in a machine once it is there: a kernel of the user's, one command, or a shell. Returns the exit status if all goes well.</summary>
 /// <param name="save">Where the machine is saved when its command or shell has ended; null switches it off.</param>
-internal sealed class GuestSession(VirtualMachine vm, StopSignals signals, string? save)
+/// <param name="shell">The program that is a login shell where the guest runs.</param>
+internal sealed class GuestSession(VirtualMachine vm, StopSignals signals, string? save, string shell)
 {
     private const int Interrupt = 2;
 
@@ -62,8 +63,8 @@ internal sealed class GuestSession(VirtualMachine vm, StopSignals signals, strin
     /// <summary>Runs a login shell on the guest's console, again after each reboot; the guest ends with it.</summary>
     public async Task<int> RunShellAsync(string doing)
     {
-        IGuestProcess? shell = null;
-        using PosixSignalRegistration resized = PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => shell?.Resize(Window()));
+        IGuestProcess? process = null;
+        using PosixSignalRegistration resized = PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => process?.Resize(Window()));
         vm.Start();
         do
         {
@@ -72,8 +73,8 @@ internal sealed class GuestSession(VirtualMachine vm, StopSignals signals, strin
                 if (!await vm.WaitForAgentAsync().ConfigureAwait(false))
                     break;
             }
-            shell = await vm.StartProgramAsync(Shell()).ConfigureAwait(false);
-            if (shell != null && await shell.Ended.ConfigureAwait(false) is { End: not ProgramEnd.GuestGone } result)
+            process = await vm.StartProgramAsync(Shell()).ConfigureAwait(false);
+            if (process != null && await process.Ended.ConfigureAwait(false) is { End: not ProgramEnd.GuestGone } result)
             {
                 await EndAsync().ConfigureAwait(false);
                 return result.ExitCode;
@@ -111,7 +112,7 @@ internal sealed class GuestSession(VirtualMachine vm, StopSignals signals, strin
         await vm.WaitForAgentAsync().ConfigureAwait(false);
     }
 
-    private static GuestProgram Shell() => VirtualMachine.Program("sh", "-l") with
+    private GuestProgram Shell() => VirtualMachine.Program(shell, "-l") with
     {
         Place = ProgramPlace.Console,
         Window = Window(),

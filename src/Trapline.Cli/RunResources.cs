@@ -3,8 +3,10 @@ using Trapline.Cli.Terminal;
 using Trapline.Consoles;
 using Trapline.Core;
 using Trapline.Host;
+using Trapline.Images;
 using Trapline.Machine;
 using Trapline.Storage;
+using Trapline.Storage.Qcow2;
 
 namespace Trapline.Cli;
 
@@ -52,7 +54,23 @@ internal sealed class RunResources : IDisposable
 
     /// <exception cref="BadInputException">A disk cannot be opened.</exception>
     public IReadOnlyList<DiskDevice> OpenDisks(RunSettings settings) =>
-        [.. settings.Disks.Select(disk => new DiskDevice(disk.Path, Use(DiskImage.Open(disk)), disk.Serial ?? ""))];
+        [.. settings.Image is { } name ? [OpenImage(name)] : Array.Empty<DiskDevice>(), .. settings.Disks.Select(disk => new DiskDevice(disk.Path, Use(DiskImage.Open(disk)), disk.Serial ?? ""))];
+
+    /// <summary>The first disk: what it writes goes to a file that nobody sees and that ends with this process.</summary>
+    private DiskDevice OpenImage(string name)
+    {
+        StoredDiskImage image = DiskImageStore.ForUser().Find(name);
+        string path = Path.Combine(Path.GetTempPath(), $"trapline-{Guid.NewGuid():N}.qcow2");
+        ImageCreator.CreateQcow2(path, new Qcow2Settings { Size = image.Length, BackingName = image.Path, BackingFormat = ImageFormat.Raw });
+        try
+        {
+            return new DiskDevice(image.Path, Use(DiskImage.Open(new DiskSpecification { Path = path, Format = ImageFormat.Qcow2, Cache = CacheMode.Unsafe, Unmap = true })), "");
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
 
     public ICharacterBackend? OpenDebugConsole(string? path) =>
         path == null ? null : Use(new StreamConsole(Use(OutputFile.Create("--debugcon", path, path))));

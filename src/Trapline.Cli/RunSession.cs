@@ -37,6 +37,8 @@ internal sealed class RunSession(RunSettings settings)
         GuestImages? images = settings.Kernel == null && settings.Snapshot == null
             ? await FetchReporter.GetAsync(GuestImageStore.ForUser(), signals.Token).ConfigureAwait(false)
             : null;
+        if (settings.Image is { } image && DiskImageStore.ForUser().List().All(i => i.Name != image))
+            await FetchReporter.ShowAsync(progress => DiskImageStore.ForUser().PullAsync(image, progress, signals.Token)).ConfigureAwait(false);
         long start = Stopwatch.GetTimestamp();
         MachineOutcome outcome;
         int status;
@@ -49,7 +51,7 @@ internal sealed class RunSession(RunSettings settings)
             using CancellationTokenRegistration stopped = signals.Token.Register(() => vm.Stop("a signal asked for it"));
             using CancellationTokenRegistration quit = _quit.Token.Register(() => vm.Stop("you asked for it"));
             named?.Serve(vm);
-            GuestSession guest = new(vm, signals, settings.Save);
+            GuestSession guest = new(vm, signals, settings.Save, settings.Image == null ? "sh" : "bash");
             if ((settings.Command != null || settings.Idle) && !vm.HasAgent)
                 throw new BadInputException($"the guest in '{settings.Snapshot}' runs no commands: only the default guest does");
             string doing = images is null ? "restoring the guest" : "booting " + images.Description;
@@ -151,13 +153,16 @@ internal sealed class RunSession(RunSettings settings)
         {
             return images == null
                 ? VirtualMachine.Create(specification)
-                : VirtualMachine.CreateDefaultGuest(images, specification, settings.Append);
+                : VirtualMachine.CreateDefaultGuest(images, specification, Append);
         }
         catch (BadInputException e)
         {
             throw OptionNames.Named(e);
         }
     }
+
+    /// <summary>The guest's init mounts the image, which is the first disk, and goes there.</summary>
+    private string? Append => settings.Image == null ? settings.Append : $"trapline.root=/dev/vda {settings.Append}";
 
     private bool TerminalIsSerial(bool asCommand) => !asCommand && (settings.Serial?.Kind ?? SerialKind.Stdio) == SerialKind.Stdio;
 

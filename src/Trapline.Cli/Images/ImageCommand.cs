@@ -30,6 +30,8 @@ internal static class ImageCommand
         RebaseCommand.Build(),
         CheckCommand.Build(output, errors),
         MapCommand.Build(output),
+        PullCommand.Build(output),
+        PullCommand.BuildList(output),
     };
 
     /// <summary>The host's refusals are answered as bad input is: with one line.</summary>

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Trapline.Core;
+using Trapline.Images;
 using Trapline.Machine;
 
 namespace Trapline.Cli.Options;
@@ -11,6 +12,7 @@ internal sealed class RunOptions
         "Boot this instead of the default guest: bzImage, ELF vmlinux (PVH), Multiboot 1 ELF or a flat boot sector, told apart by content");
     private readonly Option<string> _initrd = Text("--initrd", "FILE", "Initial RAM disk for --kernel (Multiboot: the first module)");
     private readonly Option<string> _append = Text("--append", "STRING", "Kernel command line; without --kernel, added to the default guest's");
+    private readonly Option<string> _image = Text("--image", "NAME", "Run in this root file system, built on first use, instead of busybox; what is written is lost at the end: debian");
     private readonly Option<string> _memory = Text("--memory", "SIZE", "Guest memory, with K, M, G or T; taken from the host as it is touched [default: 512M]");
     private readonly Option<string> _cpu = Text("--cpu", "MODEL[,+F,-F]", "CPU model, and features added or taken away; see trapline cpu list [default: max]");
     private readonly Option<string> _cpus = Text("--cpus", "N", $"How many vCPUs, 1 to {CpuSpecification.MaximumCount} [default: 1]");
@@ -36,6 +38,7 @@ internal sealed class RunOptions
     {
         _serial.CompletionSources.Add("stdio", "file:", "pty", "none");
         _device.CompletionSources.Add("rng", "testdev");
+        _image.CompletionSources.Add([.. DiskImageStore.Known]);
         _engine.CompletionSources.Add([.. Engines.Names]);
         _trace.CompletionSources.Add([.. TraceArgument.Names]);
         _cpu.CompletionSources.Add([.. X86.CpuModel.Names]);
@@ -46,7 +49,7 @@ internal sealed class RunOptions
     {
         Option[] options =
         [
-            _kernel, _initrd, _append, _memory, _cpu, _cpus, _serial, _debugConsole, _debugExit, _device, _disk,
+            _image, _kernel, _initrd, _append, _memory, _cpu, _cpus, _serial, _debugConsole, _debugExit, _device, _disk,
             _timeout, _engine, _verbose, _codeCache, _statistics, _trace, _dumpBlock, _perfMap, _noReboot, _save, _name, _idle,
         ];
         foreach (Option option in options)
@@ -68,6 +71,7 @@ internal sealed class RunOptions
         CpuSpecification cpu = result.GetValue(_cpu) is { } model ? CpuArgument.Parse("--cpu", model) : new CpuSpecification();
         RunSettings settings = new()
         {
+            Image = result.GetValue(_image),
             Kernel = result.GetValue(_kernel),
             Save = result.GetValue(_save),
             Initrd = result.GetValue(_initrd),
@@ -116,12 +120,25 @@ internal sealed class RunOptions
             throw new BadInputException($"--idle and --kernel '{settings.Kernel}' do not go together: an idle guest is the default one, and runs what trapline exec asks for");
         if (settings.Idle && settings.Save != null)
             throw new BadInputException($"--save '{settings.Save}' and --idle do not go together: trapline save {settings.Name} {settings.Save} does it when you want it");
+        CheckImage(settings);
         if (settings.Command is [])
             throw new BadInputException("there is no command after '--': name one, such as trapline run -- uname -a");
         if (settings.Save != null && settings.Kernel != null)
             throw new BadInputException($"--save '{settings.Save}' and --kernel do not go together: only the default guest tells when its command or shell has ended");
         if (settings.Command != null && settings.Kernel != null)
             throw new BadInputException($"--kernel '{settings.Kernel}' and a command after '--' do not go together: only the default guest runs commands");
+    }
+
+    private static void CheckImage(RunSettings settings)
+    {
+        if (settings.Image == null)
+            return;
+        if (!DiskImageStore.Known.Contains(settings.Image))
+            throw new BadInputException($"--image '{settings.Image}' is not known: use {string.Join(", ", DiskImageStore.Known)}");
+        if (settings.Kernel != null)
+            throw new BadInputException($"--image '{settings.Image}' and --kernel '{settings.Kernel}' do not go together: an image runs on the default guest's kernel");
+        if (settings.Save != null)
+            throw new BadInputException($"--image '{settings.Image}' and --save '{settings.Save}' do not go together: what the run wrote to its disk is lost at its end");
     }
 
     internal static void CheckIdle(RunSettings settings)

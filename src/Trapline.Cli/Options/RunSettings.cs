@@ -21,6 +21,9 @@ internal sealed record RunSettings
     /// <summary>Null if the user named none.</summary>
     public SerialTarget? Serial { get; init; }
 
+    /// <summary>A root file system from the cache for the default guest to run in; null for its initramfs.</summary>
+    public string? Image { get; init; }
+
     public IReadOnlyList<DiskSpecification> Disks { get; init; } = [];
     public bool Entropy { get; init; }
     public string? DebugConsole { get; init; }

@@ -4,21 +4,25 @@ using Trapline.Images;
 
 namespace Trapline.Cli.Reports;
 
-/// <summary>Shows the one fetch of the default guest: bars on a terminal, plain lines elsewhere, nothing when all is cached.</summary>
+/// <summary>Shows the one fetch of the default guest, and of images: bars on a terminal, plain lines elsewhere, nothing when all is cached.</summary>
 internal static class FetchReporter
 {
     public static async Task<GuestImages> GetAsync(GuestImageStore store, CancellationToken cancellation)
     {
-        if (store.TryRead() is { } cached)
-            return cached;
+        return store.TryRead() ?? await ShowAsync(progress => store.GetAsync(progress, cancellation)).ConfigureAwait(false);
+    }
+
+    /// <summary>Shows what something fetches.</summary>
+    public static async Task<T> ShowAsync<T>(Func<IProgress<FetchProgress>, Task<T>> fetch)
+    {
         if (!HostTerminal.IsTerminal(2))
-            return await store.GetAsync(new PlainLines(), cancellation).ConfigureAwait(false);
+            return await fetch(new PlainLines()).ConfigureAwait(false);
         IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
-        GuestImages? images = null;
+        T? fetched = default;
         await console.Progress().AutoClear(true).HideCompleted(false)
             .Columns(new SpinnerColumn(), new TaskDescriptionColumn(), new ProgressBarColumn(), new DownloadedColumn(), new ElapsedTimeColumn())
-            .StartAsync(async context => images = await store.GetAsync(new Bars(context), cancellation).ConfigureAwait(false)).ConfigureAwait(false);
-        return images!;
+            .StartAsync(async context => fetched = await fetch(new Bars(context)).ConfigureAwait(false)).ConfigureAwait(false);
+        return fetched!;
     }
 
     private sealed class PlainLines : IProgress<FetchProgress>

@@ -66,6 +66,16 @@ internal sealed class AptClient
             ?? throw new BadInputException($"cannot fetch the package {package.Name}: apt-get left no file; {Advice}");
     }
 
+    /// <summary>Debian's own archives among the system's sources; the release itself comes first.</summary>
+    public async Task<IReadOnlyList<AptSource>> DebianSourcesAsync(CancellationToken cancellation)
+    {
+        HostCommandResult result = await HostCommand.RunAsync(
+            "apt-get", [.. _options, "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)|$(CREATED_BY)"], null, cancellation).ConfigureAwait(false);
+        IReadOnlyList<AptSource> sources = AptSource.Parse(result.Output);
+        return sources is [{ } first, ..] && !first.Suite.Contains('-') ? sources
+            : throw new BadInputException("the system's apt has no Debian release among its sources: add a Debian source to apt's configuration");
+    }
+
     private static long SizeOf(string folder) =>
         new DirectoryInfo(folder).EnumerateFiles("*", SearchOption.AllDirectories).Sum(f => f.Length);
 
