@@ -22,6 +22,8 @@ internal sealed class BenchGuest : IDisposable
         ("timer-setup", "timer armed and disarmed"),
         ("interrupt", "a timer's interrupt: with EOI and the next one programmed"),
         ("wakeup", "late out of HLT by a timer"),
+        ("ipi", "IPI to another vCPU and its answer (2 vCPUs)"),
+        ("flush", "TLB flush on 4 vCPUs"),
     ];
 
     private readonly VirtualMachine _machine;
@@ -35,12 +37,12 @@ internal sealed class BenchGuest : IDisposable
             .Where(e => e.Target.StartsWith("x2APIC", StringComparison.Ordinal) || e.Target is "local APIC page" or "TSC deadline").Sum(e => e.Count);
     }
 
-    public static async Task<BenchGuest> BootAsync(GuestImages images, string engine, bool withKvm, byte[] program)
+    public static async Task<BenchGuest> BootAsync(GuestImages images, string engine, bool withKvm, int vcpus, byte[] program)
     {
         Stopwatch watch = Stopwatch.StartNew();
         VirtualMachine machine = VirtualMachine.CreateDefaultGuest(images, new MachineSpecification
         {
-            Cpu = new CpuSpecification { Engine = engine, Changes = withKvm ? [] : [new FeatureChange("kvm", false)] },
+            Cpu = new CpuSpecification { Engine = engine, Count = vcpus, Changes = withKvm ? [] : [new FeatureChange("kvm", false)] },
             End = new EndSpecification { NoReboot = true },
         });
         machine.Start();
@@ -50,6 +52,9 @@ internal sealed class BenchGuest : IDisposable
         await guest.RunAsync("cat > /tmp/paravirt && chmod +x /tmp/paravirt", program);
         return guest;
     }
+
+    /// <summary>What takes several vCPUs.</summary>
+    public async Task MeasureSeveralAsync(string workload, Results results) => Read(await RunAsync($"/tmp/paravirt {workload}", []), "", results);
 
     public async Task MeasureAsync(Results results)
     {

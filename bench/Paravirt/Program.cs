@@ -18,8 +18,14 @@ for (int boot = 0; boot < rounds; boot++)
     // Who is first changes: what disturbs a round disturbs both.
     foreach (bool withKvm in boot % 2 == 0 ? new[] { false, true } : [true, false])
     {
-        using BenchGuest guest = await BenchGuest.BootAsync(images, engine, withKvm, program);
-        await guest.MeasureAsync(withKvm ? paravirtual : bare);
+        Results results = withKvm ? paravirtual : bare;
+        using (BenchGuest guest = await BenchGuest.BootAsync(images, engine, withKvm, 1, program))
+            await guest.MeasureAsync(results);
+        foreach ((int vcpus, string workload) in new[] { (2, "ipi"), (4, "flush") })
+        {
+            using BenchGuest guest = await BenchGuest.BootAsync(images, engine, withKvm, vcpus, program);
+            await guest.MeasureSeveralAsync(workload, results);
+        }
     }
 }
 Console.WriteLine($"best of {rounds} guests each, {engine}; nanoseconds unless said otherwise\n");
@@ -30,9 +36,6 @@ foreach ((string name, string what) in BenchGuest.Rows)
     string ratio = a is { } x && b is { } y && x != 0 ? (y / x).ToString("F2", CultureInfo.InvariantCulture) : "";
     Console.WriteLine($"| {what} | {Show(a)} | {Show(b)} | {ratio} |");
 }
-foreach (string several in new[] { "IPI to another vCPU", "TLB flush on 4 vCPUs" })
-    Console.WriteLine($"| {several} | not measured | not measured | |");
-Console.WriteLine("\nIPIs and TLB flushes want several vCPUs; machines have one so far.");
 return 0;
 
 string Option(string name, string otherwise)

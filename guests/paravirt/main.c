@@ -1,9 +1,13 @@
 /* Workloads of ./dev bench paravirt: runs those that are named, and prints for each a name and its cost in nanoseconds. */
 #define _GNU_SOURCE
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -134,11 +138,89 @@ static double wakeup(void)
 	return quartile(late, BATCHES);
 }
 
+static volatile int spinning, enough;
+
+static void stay_on(int cpu)
+{
+	cpu_set_t set;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof set, &set) != 0)
+		fail("sched_setaffinity");
+}
+
+static void *spin(void *cpu)
+{
+	stay_on((int)(intptr_t)cpu);
+	__atomic_add_fetch(&spinning, 1, __ATOMIC_SEQ_CST);
+	while (!enough)
+		__builtin_ia32_pause();
+	return NULL;
+}
+
+/* Something that this processor does while others run threads of the same program: nanoseconds each time, of several times. */
+static double beside(int others, void (*work)(void))
+{
+	enum { COUNT = 20 };
+	double each[BATCHES];
+	pthread_t threads[8];
+	stay_on(0);
+	spinning = enough = 0;
+	for (int i = 0; i < others; i++)
+		if (pthread_create(&threads[i], NULL, spin, (void *)(intptr_t)(i + 1)) != 0)
+			fail("pthread_create");
+	while (spinning < others)
+		usleep(1000);
+	for (int b = 0; b < BATCHES; b++) {
+		int64_t start = now();
+		for (int i = 0; i < COUNT; i++)
+			work();
+		each[b] = (double)(now() - start) / COUNT;
+	}
+	enough = 1;
+	for (int i = 0; i < others; i++)
+		pthread_join(threads[i], NULL);
+	return quartile(each, BATCHES);
+}
+
+/* Makes every other processor that runs this program pass a barrier: an interrupt to each, and its answer. */
+static void barrier(void)
+{
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+		fail("membarrier");
+}
+
+static double ipi(void)
+{
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) != 0)
+		fail("membarrier");
+	return beside(1, barrier);
+}
+
+static char *page;
+
+/* A page loses a right and gets it back: the first of the two flushes the TLBs of all processors that run this program. */
+static void take_and_give(void)
+{
+	*page = 1;
+	if (mprotect(page, 4096, PROT_READ) != 0 || mprotect(page, 4096, PROT_READ | PROT_WRITE) != 0)
+		fail("mprotect");
+}
+
+static double flush(void)
+{
+	page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		fail("mmap");
+	return beside(3, take_and_give);
+}
+
 static const struct {
 	const char *name;
 	double (*run)(void);
 } workloads[] = {
 	{ "clock-read", clock_read }, { "clock-call", clock_call }, { "timer-setup", timer_setup }, { "interrupt", interrupt }, { "wakeup", wakeup },
+	{ "ipi", ipi }, { "flush", flush },
 };
 
 int main(int argc, char **argv)
