@@ -98,10 +98,14 @@ internal static class CommandLine
         return root;
     }
 
+    /// <summary>Such as "trapline image create".</summary>
+    private static string PathTo(CommandResult command) =>
+        command.Parent is CommandResult parent ? $"{PathTo(parent)} {command.Command.Name}" : "trapline";
+
     /// <summary>The first error in our own words.</summary>
     private static string Explain(ParseResult result)
     {
-        string help = result.CommandResult.Command is RootCommand ? "see trapline --help" : $"see trapline {result.CommandResult.Command.Name} --help";
+        string help = $"see {PathTo(result.CommandResult)} --help";
         if (result.UnmatchedTokens is [string unknown, ..])
         {
             string hint = result.CommandResult.Command.Name is "run" or "restore" or "exec" && !unknown.StartsWith('-') ? "put a command for the guest after '--', or " : "";
