@@ -12,6 +12,7 @@ internal sealed record BenchOptions
           --rounds N        boot each that many times [default: 3]
           --only A,B        only these workloads; a name ending in * takes all that begin so; boot is one too
           --skip A,B        all but these
+          --cpus N          vCPUs of the guests; with more than one, the workloads that run four programs at a time [default: 1]
           --scale F         scale the amount of work: 0.1 for an interpreter [default: 1]
           --engine NAME     Trapline's engine [default: the default one]
           --no-qemu         leave QEMU out
@@ -25,12 +26,15 @@ internal sealed record BenchOptions
     public int Rounds { get; private init; } = 3;
     public string[] Only { get; private init; } = [];
     public string[] Skip { get; private init; } = [];
+    public int Cpus { get; private init; } = 1;
     public double Scale { get; private init; } = 1;
     public string? Engine { get; private init; }
     public bool Qemu { get; private init; } = true;
     public bool Native { get; private init; } = true;
     public string? Image { get; private init; }
     public TimeSpan Timeout { get; private init; } = TimeSpan.FromHours(1);
+
+    public bool Wants(Workload workload) => (workload.Kind == Kind.Parallel) == Cpus > 1 && Wants(workload.Name);
 
     public bool Wants(string name) => (Only.Length == 0 || Only.Any(o => Matches(o, name))) && !Skip.Any(s => Matches(s, name));
 
@@ -50,6 +54,7 @@ internal sealed record BenchOptions
                 "--rounds" => options with { Rounds = (int)Number(name, Value()) },
                 "--only" => options with { Only = Value().Split(',') },
                 "--skip" => options with { Skip = Value().Split(',') },
+                "--cpus" => options with { Cpus = (int)Number(name, Value()) },
                 "--scale" => options with { Scale = Number(name, Value()) },
                 "--engine" => options with { Engine = Value() },
                 "--timeout" => options with { Timeout = TimeSpan.FromSeconds(Number(name, Value())) },
@@ -69,7 +74,7 @@ internal sealed record BenchOptions
 
     private static double Number(string option, string value) =>
         double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && number > 0 && number < 1e6
-            && (option != "--rounds" || number >= 1)
+            && (option is not ("--rounds" or "--cpus") || number >= 1)
             ? number
             : throw new BadInputException($"{option} '{value}' is no number that makes sense here");
 }

@@ -16,21 +16,21 @@ internal static class Contenders
     private const string Memory = "1G";
     private const string QemuProgram = "qemu-system-x86_64";
 
-    public static Contender MakeTrapline(string repository, string kernel, string? engine) => new(Trapline, image =>
+    public static Contender MakeTrapline(string repository, string kernel, string? engine, int cpus) => new(Trapline, image =>
     [
         Path.Combine(repository, "trapline"), "run", "--kernel", kernel, "--initrd", image, "--append", CommandLine, "--memory", Memory,
-        "--serial", "stdio", "--no-reboot", .. engine == null ? Array.Empty<string>() : ["--engine", engine],
+        "--serial", "stdio", "--no-reboot", "--cpus", $"{cpus}", .. engine == null ? Array.Empty<string>() : ["--engine", engine],
     ]);
 
     /// <exception cref="BadInputException">QEMU is not installed.</exception>
-    public static Contender MakeQemu(string kernel)
+    public static Contender MakeQemu(string kernel, int cpus)
     {
         bool installed = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Any(p => File.Exists(Path.Combine(p, QemuProgram)));
         if (!installed)
             throw new BadInputException($"'{QemuProgram}' is not installed: install qemu-system-x86 (Debian: apt-get install qemu-system-x86), or give --no-qemu");
         return new Contender(Qemu, image =>
         [
-            QemuProgram, "-accel", "tcg", "-cpu", "max", "-m", Memory, "-smp", "1", "-nographic", "-no-reboot",
+            QemuProgram, "-accel", "tcg", "-cpu", "max", "-m", Memory, "-smp", $"{cpus}", "-nographic", "-no-reboot",
             "-kernel", kernel, "-initrd", image, "-append", CommandLine,
         ]);
     }

@@ -30,10 +30,10 @@ static async Task<int> RunAsync(string[] args)
     string repository = FindRepository();
     Fetching fetching = new();
     GuestImages images = await GuestImageStore.ForUser().GetAsync(fetching, CancellationToken.None);
-    List<Contender> machines = [Contenders.MakeTrapline(repository, images.KernelPath, options.Engine)];
+    List<Contender> machines = [Contenders.MakeTrapline(repository, images.KernelPath, options.Engine, options.Cpus)];
     if (options.Qemu)
-        machines.Add(Contenders.MakeQemu(images.KernelPath));
-    Workload[] workloads = [.. Workloads.All.Where(w => options.Wants(w.Name))];
+        machines.Add(Contenders.MakeQemu(images.KernelPath, options.Cpus));
+    Workload[] workloads = [.. Workloads.All.Where(options.Wants)];
     string root = await BenchRoot.GetAsync(fetching, CancellationToken.None);
 
     using Scratch scratch = new();

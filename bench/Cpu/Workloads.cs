@@ -11,6 +11,9 @@ internal enum Kind
 
     /// <summary>Programs of Debian's.</summary>
     Program,
+
+    /// <summary>Four of those at a time: for machines of several vCPUs.</summary>
+    Parallel,
 }
 
 /// <summary>One workload: its name and the line of shell that runs it, which prints a result line.</summary>
@@ -47,6 +50,9 @@ internal static class Workloads
         Timed("python", "-", "/usr/bin/python3 -I -S /data/work.py"),
         Timed("perl-start", "-", "/usr/bin/perl -e 'use strict; use POSIX; print floor(7.5)'", repeat: 2),
         Timed("sqlite", BenchData.Statements, "/usr/bin/sqlite3 -batch :memory:"),
+        Together("parallel-gzip", BenchData.Text, "/bin/busybox gzip -c"),
+        Together("parallel-xz", BenchData.ShortText, "/usr/bin/xz -T1 -6 -c"),
+        Together("parallel-python", "-", "/usr/bin/python3 -I -S /data/work.py"),
         Speed("openssl-sha256", "-bytes 8192 -evp sha256"),
         Speed("openssl-aes", "-bytes 8192 -evp aes-128-cbc"),
         Speed("openssl-rsa", "rsa2048"),
@@ -57,6 +63,9 @@ internal static class Workloads
 
     private static Workload Timed(string name, string input, string command, int repeat = 1) =>
         new(name, Kind.Program, scale => $"/bin/bench time {name} {Scaled(repeat, scale)} {input} {command}");
+
+    private static Workload Together(string name, string input, string command) =>
+        new(name, Kind.Parallel, _ => $"/bin/bench together {name} 4 {input} {command}");
 
     /// <summary>openssl measures a rate in a fixed time; the table shows what a fixed amount of work takes at that rate.</summary>
     private static Workload Speed(string name, string what) =>

@@ -22,3 +22,4 @@ extern const char *self;
 void report(const char *name, uint64_t sum);
 /* timed.c: the time of another program, and a checksum of what it prints. */
 int timed(int argc, char **argv);
+int together(int argc, char **argv);

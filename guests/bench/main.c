@@ -1,4 +1,4 @@
-/* usage: bench WORKLOAD COUNT | bench time NAME REPEAT STDIN|- PROGRAM ARGUMENTS... */
+/* usage: bench WORKLOAD COUNT | bench time NAME REPEAT STDIN|- PROGRAM ARGUMENTS... | bench together NAME COPIES STDIN|- PROGRAM ARGUMENTS... */
 #define _GNU_SOURCE
 #include "bench.h"
 #include <sched.h>
@@ -46,6 +46,7 @@ static const struct { const char *name; workload *run; } workloads[] = {
 int main(int argc, char **argv) {
   self = argv[0];
   if (argc == 2 && !strcmp(argv[1], "nothing")) return 3;
+  if (argc > 5 && !strcmp(argv[1], "together")) return together(argc - 2, argv + 2);
   stay_on_one_cpu();
   if (argc > 5 && !strcmp(argv[1], "time")) return timed(argc - 2, argv + 2);
   for (size_t i = 0; argc == 3 && i < sizeof workloads / sizeof *workloads; i++) {
@@ -55,6 +56,6 @@ int main(int argc, char **argv) {
     report(argv[1], sum);
     return 0;
   }
-  fprintf(stderr, "usage: bench WORKLOAD COUNT | bench time NAME REPEAT STDIN|- PROGRAM ARGUMENTS...\n");
+  fprintf(stderr, "usage: bench WORKLOAD COUNT | bench time|together NAME COUNT STDIN|- PROGRAM ARGUMENTS...\n");
   return 2;
 }
