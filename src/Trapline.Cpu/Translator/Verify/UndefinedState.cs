@@ -31,7 +31,20 @@ public struct UndefinedState
         if (certain)
             Flags &= ~(instruction.RflagsWritten | instruction.RflagsCleared | instruction.RflagsSet);
         Flags |= instruction.RflagsUndefined & Frontend.CodeFacts.Arithmetic;
+        if (RotatesAllTheWay(instruction))
+            Flags |= RflagsBits.OF;
     }
+
+    /// <summary>
+    /// RCL and RCR of 8 or 16 bits by a multiple of 9 or 17 change nothing but OF, which is undefined as after any count but 1 (SDM Vol. 2, RCL).
+    /// Iced takes the count modulo the width for the count.
+    /// </summary>
+    private static bool RotatesAllTheWay(in Instruction instruction) => instruction.Code switch
+    {
+        Code.Rcl_rm8_imm8 or Code.Rcr_rm8_imm8 => (instruction.Immediate8 & 31) is 9 or 18 or 27,
+        Code.Rcl_rm16_imm8 or Code.Rcr_rm16_imm8 => (instruction.Immediate8 & 31) == 17,
+        _ => false,
+    };
 
     private void AddX87(in Instruction instruction)
     {
