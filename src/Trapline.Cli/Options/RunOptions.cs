@@ -16,6 +16,9 @@ internal sealed class RunOptions
     private readonly Option<string> _memory = Text("--memory", "SIZE", "Guest memory, with K, M, G or T; taken from the host as it is touched [default: 512M]");
     private readonly Option<string> _cpu = Text("--cpu", "MODEL[,+F,-F]", "CPU model, and features added or taken away; see trapline cpu list [default: max]");
     private readonly Option<string> _cpus = Text("--cpus", "N", $"How many vCPUs, 1 to {CpuSpecification.MaximumCount} [default: 1]");
+    private readonly Option<string> _cpuWeight = Text("--cpu-weight", "N", $"How much the vCPUs count beside other machines', 1 to {CpuSpecification.LargestWeight} [default: {CpuSpecification.DefaultWeight}]");
+    private readonly Option<string> _cpuCap = Text("--cpu-cap", "PERCENT", "The most that each vCPU gets of one host processor, 1 to 100 percent");
+    private readonly Option<string> _cpuPin = Text("--cpu-pin", "SET[:SET...]", "Host processors for all vCPUs, such as 0-1,3, or a set for each vCPU, such as 0:1");
     private readonly Option<string> _serial = Text("--serial", "TARGET", "First serial port: stdio, file:PATH, pty or none [default: stdio]");
     private readonly Option<string> _debugConsole = Text("--debugcon", "FILE", "Write what the guest sends to port 0xE9 to this file");
     private readonly Option<bool> _debugExit = Switch("--debug-exit", "Let the guest end the run: writing v to port 0xF4 exits with (v<<1)|1");
@@ -49,7 +52,7 @@ internal sealed class RunOptions
     {
         Option[] options =
         [
-            _image, _kernel, _initrd, _append, _memory, _cpu, _cpus, _serial, _debugConsole, _debugExit, _device, _disk,
+            _image, _kernel, _initrd, _append, _memory, _cpu, _cpus, _cpuWeight, _cpuCap, _cpuPin, _serial, _debugConsole, _debugExit, _device, _disk,
             _timeout, _engine, _verbose, _codeCache, _statistics, _trace, _dumpBlock, _perfMap, _noReboot, _save, _name, _idle,
         ];
         foreach (Option option in options)
@@ -80,6 +83,9 @@ internal sealed class RunOptions
             Cpu = cpu with
             {
                 Engine = engine,
+                Weight = result.GetValue(_cpuWeight) is { } weight ? Quantity.ParseCount("--cpu-weight", weight, CpuSpecification.LargestWeight) : CpuSpecification.DefaultWeight,
+                CapPercent = result.GetValue(_cpuCap) is { } cap ? Quantity.ParseCount("--cpu-cap", cap.TrimEnd('%'), 100) : null,
+                Pins = result.GetValue(_cpuPin) is { } pins ? ProcessorSets.Parse("--cpu-pin", pins) : [],
                 Count = result.GetValue(_cpus) is { } cpus ? Quantity.ParseCount("--cpus", cpus, CpuSpecification.MaximumCount) : 1,
                 CodeCacheBytes = result.GetValue(_codeCache) is { } cache ? Quantity.ParseCodeCache("--code-cache", cache) : CpuSpecification.DefaultCodeCache,
             },

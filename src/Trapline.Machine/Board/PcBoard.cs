@@ -366,7 +366,7 @@ internal sealed class PcBoard : IDisposable
                 CodeCacheBytes = _specification.Cpu.CodeCacheBytes,
                 Measure = _specification.Diagnostics.TimeExits,
             };
-            VcpuThread vcpu = new(i, engines(parts), _paravirtual[i], _host, Trace, share);
+            VcpuThread vcpu = new(i, engines(parts), _paravirtual[i], _host, Trace, _specification.Cpu, share);
             vcpus.Add(vcpu);
             _engineParts.Add(parts);
             apic.Connect(vcpu);

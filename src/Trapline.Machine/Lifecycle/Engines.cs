@@ -88,6 +88,7 @@ public static class Engines
     {
         if (cpu.Count is < 1 or > CpuSpecification.MaximumCount)
             throw new BadInputException($"a machine of {cpu.Count} vCPUs is out of range: use 1 to {CpuSpecification.MaximumCount}");
+        VcpuPlacement.Check(cpu);
         if (cpu.CodeCacheBytes is < CpuSpecification.SmallestCodeCache or > CpuSpecification.LargestCodeCache)
             throw new BadInputException($"a code cache of {cpu.CodeCacheBytes} bytes is out of range: use 1M to 1G");
     }

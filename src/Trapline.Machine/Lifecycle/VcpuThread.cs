@@ -36,6 +36,8 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     private readonly Thread _thread;
     private readonly HostEvent _wake = new();
     private readonly ProcessorTurn? _turn;
+    private readonly CpuAllowance? _allowance;
+    private readonly CpuSpecification _cpu;
 
     /// <summary>Guards <see cref="_isStanding"/>, <see cref="_hasEnded"/> and the changes of <see cref="_pause"/> and <see cref="_end"/>; pulsed at each.</summary>
     private readonly object _commands = new();
@@ -54,9 +56,13 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     private EngineCounters _retired;
     private long _haltedNanoseconds, _haltedSince, _halts;
 
+    /// <param name="cpu">How the host is to schedule it.</param>
     /// <param name="share">What gives it a processor; null if it always has one.</param>
-    public VcpuThread(int index, IVcpuEngine engine, ParavirtualVcpu paravirtual, IVcpuHost host, MachineTrace trace, ProcessorShare? share = null)
+    public VcpuThread(int index, IVcpuEngine engine, ParavirtualVcpu paravirtual, IVcpuHost host, MachineTrace trace, CpuSpecification cpu, ProcessorShare? share = null)
     {
+        _cpu = cpu;
+        if (cpu.CapPercent is { } percent and < 100)
+            _allowance = new CpuAllowance(percent, KickEngine);
         if (share != null)
         {
             _turn = new ProcessorTurn(share, KickEngine);
@@ -199,6 +205,7 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     {
         End();
         Join();
+        _allowance?.Dispose();
         _engine.Dispose();
     }
 
@@ -228,6 +235,7 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
         HostTime.MakeThisThreadPunctual();
         try
         {
+            VcpuPlacement.Apply(_cpu, Index);
             bool woken = false;
             while (!_end)
             {
@@ -237,10 +245,18 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
                     Stand();
                     continue;
                 }
+                if (_allowance?.Begin() is > 0 and var when)
+                {
+                    _turn?.Leave();
+                    WaitForAllowance(when);
+                    continue;
+                }
                 if (_turn != null && !_turn.TryTake(woken) && !WaitForTurn(_turn))
                     continue;
                 woken = false;
-                switch (_engine.Run())
+                StopReason stopped = _engine.Run();
+                _allowance?.End();
+                switch (stopped)
                 {
                     case StopReason.Kicked:
                         break;
@@ -252,9 +268,9 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
                         Sleep();
                         woken = true;
                         break;
-                    case StopReason reason:
+                    default:
                         _turn?.Leave();
-                        _host.VcpuStopped(Index, reason);
+                        _host.VcpuStopped(Index, stopped);
                         break;
                 }
             }
@@ -282,6 +298,17 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
         bool got = turn.Wait();
         _paravirtual.RegainProcessor(_engine, HostTime.Nanoseconds - since);
         return got;
+    }
+
+    /// <summary>Ready to run, and over its cap.</summary>
+    private void WaitForAllowance(long until)
+    {
+        long since = HostTime.Nanoseconds;
+        _paravirtual.LoseProcessor(_engine);
+        while (!_pause && !_end && _wake.WaitUntil(until))
+        {
+        }
+        _paravirtual.RegainProcessor(_engine, HostTime.Nanoseconds - since);
     }
 
     private void Sleep()

@@ -19,6 +19,17 @@ public sealed record CpuSpecification
     /// <summary>Most bytes of host code that the translator keeps for a vCPU; when full, it begins anew. Committed as it is used.</summary>
     public ulong CodeCacheBytes { get; init; } = DefaultCodeCache;
 
+    public const int DefaultWeight = 100, LargestWeight = 10_000;
+
+    /// <summary>How much the machine's vCPUs count beside those of other machines where the host has too few processors for all.</summary>
+    public int Weight { get; init; } = DefaultWeight;
+
+    /// <summary>The most that each vCPU gets of one host processor, 1 to 100 percent; null: all of it.</summary>
+    public double? CapPercent { get; init; }
+
+    /// <summary>Host processors on which vCPUs run: none for any, one set for all vCPUs, or one for each.</summary>
+    public IReadOnlyList<IReadOnlyList<int>> Pins { get; init; } = [];
+
     /// <summary>One of <see cref="Engines.Names"/>.</summary>
     public string Engine { get; init; } = Engines.Default;
 }
