@@ -26,7 +26,9 @@ static void bring_loopback_up(void) {
 /* Drivers that Debian's kernel keeps outside, those that others need first. The host puts in what the machine has use for. */
 static const char *const modules[] = {
   "pvpanic", "pvpanic-mmio",
-  "virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk", "virtio-rng",
+  "virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_mmio", "virtio_blk",
+  "virtio-rng", "virtio_balloon", "virtio_console", "vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport",
+  "failover", "net_failover", "virtio_net",
 };
 
 static void load_module(const char *name) {

@@ -7,6 +7,7 @@ using Trapline.Images;
 using Trapline.Machine;
 using Trapline.Storage;
 using Trapline.Storage.Qcow2;
+using Trapline.Virtio.Console;
 
 namespace Trapline.Cli;
 
@@ -36,7 +37,7 @@ internal sealed class RunResources : IDisposable
             case SerialKind.File:
                 return Use(new StreamConsole(Use(OutputFile.Create("--serial", "file:" + target.Path, target.Path))));
             case SerialKind.Pty:
-                PseudoTerminal pty = Use(OpenPty());
+                PseudoTerminal pty = Use(OpenPty("--serial"));
                 Console.Error.WriteLine("trapline: the serial port is " + pty.Name);
                 return Use(new StreamConsole(pty.Stream, pty.Stream));
             default:
@@ -50,6 +51,9 @@ internal sealed class RunResources : IDisposable
     {
         Disks = OpenDisks(settings),
         Entropy = settings.Entropy,
+        Balloon = settings.Balloon,
+        Socket = settings.Socket,
+        WithoutPci = settings.WithoutPci,
     };
 
     /// <exception cref="BadInputException">A disk cannot be opened.</exception>
@@ -70,6 +74,19 @@ internal sealed class RunResources : IDisposable
         {
             File.Delete(path);
         }
+    }
+
+    /// <summary>The ports of a virtio console.</summary>
+    public IReadOnlyList<ConsolePortSpecification> OpenPorts(RunSettings settings) =>
+        [.. settings.Ports.Select(port => new ConsolePortSpecification(port.Name, OpenPort(port)))];
+
+    private StreamConsole OpenPort(PortArgument port)
+    {
+        if (port.Target.Kind == SerialKind.File)
+            return Use(new StreamConsole(Use(OutputFile.Create("--port", $"{port.Name}=file:{port.Target.Path}", port.Target.Path))));
+        PseudoTerminal pty = Use(OpenPty("--port"));
+        Console.Error.WriteLine($"trapline: the port {port.Name} is {pty.Name}");
+        return Use(new StreamConsole(pty.Stream, pty.Stream));
     }
 
     public ICharacterBackend? OpenDebugConsole(string? path) =>
@@ -99,7 +116,7 @@ internal sealed class RunResources : IDisposable
             resource.Dispose();
     }
 
-    private static PseudoTerminal OpenPty()
+    private static PseudoTerminal OpenPty(string option)
     {
         try
         {
@@ -107,7 +124,7 @@ internal sealed class RunResources : IDisposable
         }
         catch (IOException e)
         {
-            throw new BadInputException($"--serial 'pty' cannot be opened: {e.Message}; use stdio or file:PATH");
+            throw new BadInputException($"{option} 'pty' cannot be opened: {e.Message}; use stdio or file:PATH");
         }
     }
 }

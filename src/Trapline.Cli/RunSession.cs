@@ -117,6 +117,7 @@ internal sealed class RunSession(RunSettings settings)
             Consoles = new ConsoleSpecification
             {
                 DebugConsole = resources.OpenDebugConsole(settings.DebugConsole),
+                Ports = resources.OpenPorts(settings),
                 Serial = [resources.OpenSerial(serial, escape)],
             },
         };

@@ -43,7 +43,7 @@ public sealed partial class GuestMachine
             if (disk.Length != old.Backend.Length || disk.IsReadOnly != old.Backend.IsReadOnly)
                 throw new BadInputException($"disk '{now.Disks[i].Name}' is not like the saved machine's '{old.Name}', which has {old.Backend.Length} bytes{(old.Backend.IsReadOnly ? " and is read-only" : "")}");
         }
-        if (now.Entropy != before.Entropy)
+        if (now.Entropy != before.Entropy || now.Balloon != before.Balloon || now.Socket?.Cid != before.Socket?.Cid || now.WithoutPci != before.WithoutPci)
             throw new BadInputException("devices: a machine goes on with the devices that it had");
     }
 

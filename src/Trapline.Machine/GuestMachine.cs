@@ -129,6 +129,17 @@ public sealed partial class GuestMachine : IDisposable, IBoardHost
         }
     }
 
+    /// <summary>Asks the guest to do without so many bytes of its memory, which go back to the host as it gives them up.</summary>
+    /// <exception cref="InvalidOperationException">The machine has no balloon.</exception>
+    public void SetBalloon(ulong bytes)
+    {
+        lock (_lock)
+        {
+            if (!Board.TrySetBalloon(bytes))
+                throw new InvalidOperationException("the machine has no balloon");
+        }
+    }
+
     /// <summary>Sends an NMI to every vCPU.</summary>
     public void SendNmi()
     {

@@ -54,6 +54,9 @@ public static class MachineConstants
     /// <summary>SLP_TYP of S5, as the DSDT says.</summary>
     public const int PowerOffSleepType = 0;
 
+    /// <summary>Registers of a virtio device that is on no bus: a page each.</summary>
+    public static ulong VirtioMmioAddress(int device) => 0xFEB0_0000 + (0x1000ul * (ulong)device);
+
     /// <summary>First I/O APIC input of PCI's INTx, and how many there are.</summary>
     public const int FirstPciInput = 16, PciInputs = 4;
 

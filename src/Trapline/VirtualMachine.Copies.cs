@@ -83,7 +83,10 @@ public sealed partial class VirtualMachine
             {
                 Serial = [.. consoles.Serial.Select(port => port is null ? null : NullCharacterBackend.Instance)],
                 DebugConsole = consoles.DebugConsole is null ? null : NullCharacterBackend.Instance,
+                Ports = [.. consoles.Ports.Select(port => port with { Backend = NullCharacterBackend.Instance })],
             },
+            // Two machines cannot listen at one path.
+            Devices = image.Specification.Devices with { Socket = image.Specification.Devices.Socket is { } socket ? socket with { Path = null } : null },
         };
         int agentPort = _agent is null ? -1 : consoles.Serial.ToList().IndexOf(_agent);
         List<VirtualMachine> copies = [];

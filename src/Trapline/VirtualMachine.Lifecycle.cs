@@ -27,6 +27,10 @@ public sealed partial class VirtualMachine
     /// <summary>Presses the power button: a guest with ACPI and somebody who listens shuts itself down.</summary>
     public void PressPowerButton() => _machine.PressPowerButton();
 
+    /// <summary>Asks the guest to do without so many bytes of its memory, which go back to the host as it gives them up.</summary>
+    /// <exception cref="InvalidOperationException">The machine has no balloon.</exception>
+    public void SetBalloon(ulong bytes) => _machine.SetBalloon(bytes);
+
     /// <summary>Sends an NMI to every vCPU.</summary>
     public void SendNmi() => _machine.SendNmi();
 }

@@ -52,6 +52,8 @@ public class BoardStateTests
         ["VirtQueue"] = "part of its device",
         ["DescriptorChain"] = "no request is under way when a machine is saved",
         ["CommonConfiguration"] = "part of VirtioPci",
+        ["ConsolePort"] = "part of VirtioConsole",
+        ["VsockHost"] = "sockets of this process",
         ["MemoryDisk"] = "a back end of this process",
     };
 

@@ -14,6 +14,7 @@ internal static class OptionNames
         ("the host refused", "--memory: the host refused"),
         ("engine '", "--engine: engine '"),
         ("disk '", "--disk: disk '"),
+        ("vsock '", "--vsock: vsock '"),
         ("devices:", "--disk: devices:"),
         ("code of", "--hex: code of"),
         ("32-bit code at", "--code32: 32-bit code at"),

@@ -22,8 +22,11 @@ internal sealed class RunOptions
     private readonly Option<string> _serial = Text("--serial", "TARGET", "First serial port: stdio, file:PATH, pty or none [default: stdio]");
     private readonly Option<string> _debugConsole = Text("--debugcon", "FILE", "Write what the guest sends to port 0xE9 to this file");
     private readonly Option<bool> _debugExit = Switch("--debug-exit", "Let the guest end the run: writing v to port 0xF4 exits with (v<<1)|1");
-    private readonly Option<string[]> _device = new("--device") { Description = "Add a device: rng, the host's random numbers; testdev, for public CPU test suites", HelpName = "NAME", Arity = ArgumentArity.OneOrMore };
+    private readonly Option<string[]> _device = new("--device") { Description = "Add a device: rng, the host's random numbers; balloon, which gives unused memory back; testdev, for public CPU test suites", HelpName = "NAME", Arity = ArgumentArity.OneOrMore };
     private readonly Option<string[]> _disk = DiskOption.Make("Add a disk: FILE[,format=raw|qcow2][,ro][,cache=MODE][,discard=unmap][,serial=TEXT]");
+    private readonly Option<string> _vsock = Text("--vsock", "PATH[,cid=N]", "Sockets between guest and host: write CONNECT PORT to this Unix socket; the guest reaches PATH_N as port N of the host");
+    private readonly Option<string[]> _port = new("--port") { Description = "Add a port for programs in the guest, /dev/vportNpM: file:PATH or pty", HelpName = "NAME=TARGET", Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = false };
+    private readonly Option<bool> _virtioMmio = Switch("--virtio-mmio", "Put virtio devices into memory instead of on the PCI bus");
     private readonly Option<string> _timeout = Text("--timeout", "TIME", "End the run after this host time: seconds, or with ms, s, m, h");
     private readonly Option<string> _engine = Text("--engine", "NAME", $"What runs the CPU: {string.Join(", ", Engines.Names)} [default: {Engines.Default}]");
     private readonly Option<bool> _verbose = Switch("--verbose", "Say on stderr which engine runs the guest, and why");
@@ -40,7 +43,7 @@ internal sealed class RunOptions
     public RunOptions()
     {
         _serial.CompletionSources.Add("stdio", "file:", "pty", "none");
-        _device.CompletionSources.Add("rng", "testdev");
+        _device.CompletionSources.Add("rng", "balloon", "testdev");
         _image.CompletionSources.Add([.. DiskImageStore.Known]);
         _engine.CompletionSources.Add([.. Engines.Names]);
         _trace.CompletionSources.Add([.. TraceArgument.Names]);
@@ -53,6 +56,7 @@ internal sealed class RunOptions
         Option[] options =
         [
             _image, _kernel, _initrd, _append, _memory, _cpu, _cpus, _cpuWeight, _cpuCap, _cpuPin, _serial, _debugConsole, _debugExit, _device, _disk,
+            _vsock, _port, _virtioMmio,
             _timeout, _engine, _verbose, _codeCache, _statistics, _trace, _dumpBlock, _perfMap, _noReboot, _save, _name, _idle,
         ];
         foreach (Option option in options)
@@ -68,8 +72,8 @@ internal sealed class RunOptions
         string[] devices = result.GetValue(_device) ?? [];
         foreach (string device in devices)
         {
-            if (device is not ("testdev" or "rng"))
-                throw new BadInputException($"--device '{device}' is not known: use rng or testdev");
+            if (device is not ("testdev" or "rng" or "balloon"))
+                throw new BadInputException($"--device '{device}' is not known: use rng, balloon or testdev");
         }
         CpuSpecification cpu = result.GetValue(_cpu) is { } model ? CpuArgument.Parse("--cpu", model) : new CpuSpecification();
         RunSettings settings = new()
@@ -94,6 +98,10 @@ internal sealed class RunOptions
             Test = new TestSpecification { DebugExit = result.GetValue(_debugExit), TestDevice = devices.Contains("testdev") },
             Disks = DiskOption.Read(result, _disk),
             Entropy = devices.Contains("rng"),
+            Balloon = devices.Contains("balloon"),
+            Socket = result.GetValue(_vsock) is { } socket ? VsockArgument.Parse("--vsock", socket) : null,
+            Ports = [.. (result.GetValue(_port) ?? []).Select(text => PortArgument.Parse("--port", text))],
+            WithoutPci = result.GetValue(_virtioMmio),
             End = new EndSpecification
             {
                 NoReboot = result.GetValue(_noReboot),

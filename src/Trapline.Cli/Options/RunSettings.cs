@@ -26,6 +26,10 @@ internal sealed record RunSettings
 
     public IReadOnlyList<DiskSpecification> Disks { get; init; } = [];
     public bool Entropy { get; init; }
+    public bool Balloon { get; init; }
+    public SocketDevice? Socket { get; init; }
+    public IReadOnlyList<PortArgument> Ports { get; init; } = [];
+    public bool WithoutPci { get; init; }
     public string? DebugConsole { get; init; }
     public required TestSpecification Test { get; init; }
     public required EndSpecification End { get; init; }

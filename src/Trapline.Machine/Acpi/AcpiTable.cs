@@ -5,7 +5,8 @@ namespace Trapline.Machine.Acpi;
 
 /// <summary>What firmware tables tell about a machine.</summary>
 /// <param name="Serial">Which of COM1 to COM4 are present.</param>
-internal sealed record FirmwareFacts(int Vcpus, MemoryLayout Layout, IReadOnlyList<bool> Serial, bool PanicDevice);
+/// <param name="VirtioMmioDevices">How many virtio devices lie in memory, from <see cref="MachineConstants.VirtioMmioAddress"/> on.</param>
+internal sealed record FirmwareFacts(int Vcpus, MemoryLayout Layout, IReadOnlyList<bool> Serial, bool PanicDevice, int VirtioMmioDevices);
 
 /// <summary>The header that all ACPI tables but three begin with (ACPI 6.5, 5.2.6).</summary>
 internal static class AcpiTable

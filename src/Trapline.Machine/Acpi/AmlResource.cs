@@ -11,6 +11,9 @@ internal static class AmlResource
     /// <summary>An edge-triggered ISA interrupt.</summary>
     public static byte[] Irq(int irq, bool shared = false) => [0x23, .. Aml.Word((ushort)(1 << irq)), (byte)(shared ? 0x11 : 0x01)];
 
+    /// <summary>An I/O APIC input as PCI uses it: level-triggered, active low, shared (ACPI 6.5, 6.4.3.6).</summary>
+    public static byte[] LevelInterrupt(uint input) => [0x89, 0x06, 0x00, 0x0D, 0x01, .. Aml.DoubleWord(input)];
+
     public static byte[] FixedMemory(uint address, uint length) => [0x86, 0x09, 0x00, 0x01, .. Aml.DoubleWord(address), .. Aml.DoubleWord(length)];
 
     public static byte[] BusRange(byte first, byte last) => Address16(2, 0, first, last);

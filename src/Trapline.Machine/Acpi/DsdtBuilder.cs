@@ -12,7 +12,7 @@ internal static class DsdtBuilder
 
     public static byte[] Build(FirmwareFacts facts) => AcpiTable.Build("DSDT", 2,
     [
-        .. Aml.Scope("\\_SB", [.. Processors(facts.Vcpus), Motherboard(), PciHost(facts), Hpet(), GenerationId()]),
+        .. Aml.Scope("\\_SB", [.. Processors(facts.Vcpus), Motherboard(), PciHost(facts), Hpet(), GenerationId(), .. VirtioDevices(facts.VirtioMmioDevices)]),
         .. Aml.Scope("\\_GPE", Aml.Method($"_E{MachineConstants.GenerationEvent:X2}", 0, Aml.Notify("\\_SB.VGID", 0x80))),
         // S5 alone: PM1a_CNT's SLP_TYP is 0 (the second is for PM1b, which is not there).
         .. Aml.Name("\\_S5", Aml.Package(Aml.Integer(0), Aml.Integer(0), Aml.Integer(0), Aml.Integer(0))),
@@ -47,6 +47,21 @@ internal static class DsdtBuilder
         Aml.Name("_CID", Aml.Text("VM_Gen_Counter")),
         Aml.Name("_DDN", Aml.Text("VM_Gen_Counter")),
         Aml.Name("ADDR", Aml.Package(Aml.Integer((uint)MachineConstants.GenerationIdAddress), Aml.Integer(MachineConstants.GenerationIdAddress >> 32))));
+
+    /// <summary>Virtio devices in memory; Linux knows them by this identifier. They share PCI's interrupts.</summary>
+    private static IEnumerable<byte[]> VirtioDevices(int count)
+    {
+        for (int i = 0; i < count; i++)
+        {
+            yield return Aml.Device("VR" + i.ToString("X2", CultureInfo.InvariantCulture),
+                Aml.Name("_HID", Aml.Text("LNRO0005")),
+                Aml.Name("_UID", Aml.Integer((ulong)i)),
+                Aml.Name("_CCA", Aml.Integer(1)),
+                Aml.Name("_CRS", Aml.Resources(
+                    AmlResource.FixedMemory((uint)MachineConstants.VirtioMmioAddress(i), 0x1000),
+                    AmlResource.LevelInterrupt((uint)(MachineConstants.FirstPciInput + (i % MachineConstants.PciInputs))))));
+        }
+    }
 
     private static byte[] PciHost(FirmwareFacts facts) => Aml.Device("PCI0",
         Aml.Name("_HID", Aml.EisaId("PNP0A08")),

@@ -1,4 +1,5 @@
 using Trapline.Core;
+using Trapline.Virtio.Console;
 
 namespace Trapline.Machine;
 
@@ -6,6 +7,7 @@ namespace Trapline.Machine;
 internal sealed class BoardConsoles
 {
     private readonly BackendSwitch?[] _serial;
+    private readonly BackendSwitch[] _ports;
 
     /// <exception cref="BadInputException">There are more serial ports than a PC has.</exception>
     public BoardConsoles(ConsoleSpecification specification)
@@ -14,29 +16,34 @@ internal sealed class BoardConsoles
             throw new BadInputException($"{specification.Serial.Count} serial ports: a machine has at most {ConsoleSpecification.MaximumSerialPorts}");
         _serial = [.. specification.Serial.Select(b => b is null ? null : new BackendSwitch(b))];
         DebugConsole = specification.DebugConsole;
+        _ports = [.. specification.Ports.Select(p => new BackendSwitch(p.Backend))];
+        Ports = [.. specification.Ports.Select((p, i) => p with { Backend = _ports[i] })];
     }
 
     public IReadOnlyList<BackendSwitch?> Serial => _serial;
 
     public ICharacterBackend? DebugConsole { get; }
 
+    /// <summary>The virtio console's ports.</summary>
+    public IReadOnlyList<ConsolePortSpecification> Ports { get; }
+
     /// <summary>Keeps input out of the chips until <see cref="Release"/>, so that chips and back ends are saved at one moment.</summary>
     public void Hold()
     {
-        foreach (BackendSwitch? backend in _serial)
+        foreach (BackendSwitch? backend in _serial.Concat(_ports))
             backend?.Hold();
     }
 
     public void Release()
     {
-        foreach (BackendSwitch? backend in _serial)
+        foreach (BackendSwitch? backend in _serial.Concat(_ports))
             backend?.Release();
     }
 
     /// <summary>Takes the chips off; no input reaches them when this returns.</summary>
     public void Unplug()
     {
-        foreach (BackendSwitch? backend in _serial)
+        foreach (BackendSwitch? backend in _serial.Concat(_ports))
             backend?.Unplug();
     }
 }

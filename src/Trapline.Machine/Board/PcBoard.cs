@@ -149,6 +149,13 @@ internal sealed class PcBoard : IDisposable
         Clock.Stand();
     }
 
+    /// <summary>Asks the guest to do without so many bytes; false if the machine has no balloon.</summary>
+    public bool TrySetBalloon(ulong bytes)
+    {
+        _virtio?.Balloon?.SetTarget(bytes);
+        return _virtio?.Balloon is not null;
+    }
+
     public void PressPowerButton() => _power.PressPowerButton();
 
     /// <summary>Asserts every vCPU's LINT1, which the MADT names as NMI.</summary>
@@ -265,7 +272,11 @@ internal sealed class PcBoard : IDisposable
             (device, pin) => _pciLines[MachineConstants.PciInterruptInput(device, pin - 1) - MachineConstants.FirstPciInput].AddInput());
         bus.Add(0, 0, new HostBridge());
         bus.Add(31, 0, new IsaBridge());
-        _virtio = new VirtioParts(_specification.Devices, Memory, _specification.Cpu.Count, bus, _interrupts.Bus);
+        _virtio = new VirtioParts(_specification.Devices, _consoles.Ports, Memory, _specification.Cpu.Count);
+        if (_specification.Devices.WithoutPci)
+            _virtio.AddTo(_mmio, device => _pciLines[device % _pciLines.Length].AddInput());
+        else
+            _virtio.AddTo(bus, _interrupts.Bus);
         PciMechanism1 mechanism = new(bus);
         ResetControl reset = new(_ => _host.ResetRequested("port 0xCF9"));
         foreach ((int slot, PciFunction function) in bus.Slots)
@@ -448,7 +459,7 @@ internal sealed class PcBoard : IDisposable
         }
         else
         {
-            FirmwareFacts facts = new(Vcpus.Count, Layout, [.. _consoles.Serial.Select(s => s is not null)], _specification.End.PanicDevice);
+            FirmwareFacts facts = new(Vcpus.Count, Layout, [.. _consoles.Serial.Select(s => s is not null)], _specification.End.PanicDevice, _specification.Devices.WithoutPci ? _virtio!.Count : 0);
             PowerOn firmware = new(Memory, Layout, _ports, facts);
             _generation.Place(MachineConstants.GenerationIdAddress, RandomNumberGenerator.GetBytes(GenerationId.Length));
             BootPlan plan = firmware.Load(boot, _model.Has(Feature.Lm));

@@ -2,34 +2,34 @@ using Trapline.Core;
 using Trapline.Devices.Pci;
 using Trapline.Memory;
 using Trapline.Virtio;
+using Trapline.Virtio.Balloon;
 using Trapline.Virtio.Block;
+using Trapline.Virtio.Console;
 using Trapline.Virtio.Rng;
 using Trapline.Virtio.Transport;
+using Trapline.Virtio.Vsock;
 
 namespace Trapline.Machine;
 
-/// <summary>The board's virtio devices: which there are, and in which slots.</summary>
-internal sealed class VirtioParts
+/// <summary>The board's virtio devices: which there are, and where.</summary>
+internal sealed class VirtioParts : IDisposable
 {
-    private const int FirstSlot = 1, LastSlot = 30;
+    private const int FirstSlot = 1, Slots = 30;
 
     /// <summary>More workers than this serve no disk faster; fewer let one slow request hold up all.</summary>
     private const int MostDiskWorkers = 4;
 
-    private readonly List<(VirtioDevice Device, VirtioPci Function)> _devices = [];
+    private readonly List<(VirtioDevice Device, VirtioPci? Pci, VirtioMmio? Mmio)> _devices = [];
 
-    /// <exception cref="BadInputException">There are more than the bus has slots.</exception>
-    public VirtioParts(DeviceSpecification specification, GuestMemory memory, int vcpus, PciBus bus, IMsiSink messages)
+    /// <exception cref="BadInputException">There are more than the bus has slots, or one cannot have what it needs of the host.</exception>
+    public VirtioParts(DeviceSpecification specification, IReadOnlyList<ConsolePortSpecification> ports, GuestMemory memory, int vcpus)
     {
         try
         {
-            foreach (VirtioDevice device in Make(specification, memory, vcpus))
-            {
-                _devices.Add((device, new VirtioPci(device, messages)));
-                if (FirstSlot + _devices.Count - 1 > LastSlot)
-                    throw new BadInputException($"devices: a machine has slots for {LastSlot - FirstSlot + 1}, and these are more");
-                bus.Add(FirstSlot + _devices.Count - 1, 0, _devices[^1].Function);
-            }
+            foreach (VirtioDevice device in Make(specification, ports, memory, vcpus))
+                _devices.Add((device, null, null));
+            if (_devices.Count > Slots)
+                throw new BadInputException($"devices: a machine has slots for {Slots}, and these are {_devices.Count}");
         }
         catch
         {
@@ -38,43 +38,93 @@ internal sealed class VirtioParts
         }
     }
 
-    private static IEnumerable<VirtioDevice> Make(DeviceSpecification specification, GuestMemory memory, int vcpus)
+    private static IEnumerable<VirtioDevice> Make(DeviceSpecification specification, IReadOnlyList<ConsolePortSpecification> ports, GuestMemory memory, int vcpus)
     {
         int workers = Math.Clamp(Environment.ProcessorCount, 1, MostDiskWorkers), number = 0;
         foreach (DiskDevice disk in specification.Disks)
             yield return new VirtioBlock($"disk{number++}", memory, disk.Backend, disk.Serial, queues: Math.Min(vcpus, MostDiskWorkers), workers);
         if (specification.Entropy)
             yield return new VirtioRng(memory);
+        if (specification.Balloon)
+            yield return new VirtioBalloon(memory);
+        if (ports.Count > 0)
+            yield return new VirtioConsole(memory, ports);
+        if (specification.Socket is { } socket)
+            yield return new VirtioVsock(memory, socket.Cid, socket.Path);
+    }
+
+    /// <summary>How many there are: the board's tables say so of those that no bus finds.</summary>
+    public int Count => _devices.Count;
+
+    public VirtioBalloon? Balloon => _devices.Select(d => d.Device).OfType<VirtioBalloon>().FirstOrDefault();
+
+    /// <summary>Puts them on the PCI bus, from slot 1.</summary>
+    public void AddTo(PciBus bus, IMsiSink messages)
+    {
+        for (int i = 0; i < _devices.Count; i++)
+        {
+            VirtioPci function = new(_devices[i].Device, messages);
+            _devices[i] = (_devices[i].Device, function, null);
+            bus.Add(FirstSlot + i, 0, function);
+        }
+    }
+
+    /// <summary>Puts them into guest-physical memory, where the DSDT says.</summary>
+    public void AddTo(MmioBus bus, Func<int, InterruptLine> lines)
+    {
+        for (int i = 0; i < _devices.Count; i++)
+        {
+            VirtioMmio registers = new(_devices[i].Device, lines(i));
+            _devices[i] = (_devices[i].Device, null, registers);
+            bus.Add("virtio", registers, MachineConstants.VirtioMmioAddress(i), VirtioMmio.Length);
+        }
     }
 
     public void AddTo(BoardParts parts)
     {
         for (int i = 0; i < _devices.Count; i++)
         {
-            (VirtioDevice device, VirtioPci function) = _devices[i];
-            parts.Add<MsixState>($"virtio.{i}.msix", function.Msix);
-            parts.Add<VirtioPciState>($"virtio.{i}.registers", function);
+            (VirtioDevice device, VirtioPci? function, VirtioMmio? registers) = _devices[i];
+            if (function is not null)
+            {
+                parts.Add<MsixState>($"virtio.{i}.msix", function.Msix);
+                parts.Add<VirtioPciState>($"virtio.{i}.registers", function);
+            }
+            if (registers is not null)
+                parts.Add($"virtio.{i}.registers", registers);
             parts.Add<VirtioDeviceState>($"virtio.{i}", device);
+            switch (device)
+            {
+                case VirtioBalloon balloon:
+                    parts.Add<VirtioBalloonState>($"virtio.{i}.balloon", balloon);
+                    break;
+                case VirtioConsole console:
+                    parts.Add<VirtioConsoleState>($"virtio.{i}.console", console);
+                    break;
+                case VirtioVsock socket:
+                    parts.Add<VirtioVsockState>($"virtio.{i}.vsock", socket);
+                    break;
+            }
         }
     }
 
     /// <summary>The machine runs: requests are served.</summary>
     public void Run()
     {
-        foreach ((VirtioDevice device, _) in _devices)
+        foreach ((VirtioDevice device, _, _) in _devices)
             device.Run();
     }
 
     /// <summary>No device touches memory from here on.</summary>
     public void Stand()
     {
-        foreach ((VirtioDevice device, _) in _devices)
+        foreach ((VirtioDevice device, _, _) in _devices)
             device.Stand();
     }
 
     public void Dispose()
     {
-        foreach ((VirtioDevice device, _) in _devices)
+        foreach ((VirtioDevice device, _, _) in _devices)
             device.Dispose();
     }
 }

@@ -2,6 +2,7 @@ using System.Text.Json;
 using Microsoft.Win32.SafeHandles;
 using Trapline.Core;
 using Trapline.Memory;
+using Trapline.Virtio.Console;
 using Trapline.X86;
 
 namespace Trapline.Machine;
@@ -117,11 +118,15 @@ public sealed class Snapshot : IDisposable
         {
             Serial = [.. manifest.SerialPorts.Select(present => present ? NullCharacterBackend.Instance : null)],
             DebugConsole = manifest.DebugConsole ? NullCharacterBackend.Instance : null,
+            Ports = [.. manifest.Devices.Ports.Select(p => new ConsolePortSpecification(p.Name, NullCharacterBackend.Instance, p.IsConsole))],
         },
         Devices = new DeviceSpecification
         {
             Disks = [.. manifest.Devices.Disks.Select(d => new DiskDevice(d.Name, new AbsentDisk(d.Length, d.ReadOnly), d.Serial))],
             Entropy = manifest.Devices.Entropy,
+            Balloon = manifest.Devices.Balloon,
+            Socket = manifest.Devices.SocketCid is { } cid ? new SocketDevice(null, cid) : null,
+            WithoutPci = manifest.Devices.WithoutPci,
         },
         Test = new TestSpecification { DebugExit = manifest.DebugExit, TestDevice = manifest.TestDevice },
         End = new EndSpecification { PanicDevice = manifest.PanicDevice, NoReboot = manifest.NoReboot },

@@ -10,7 +10,10 @@ using Trapline.Devices.Serial;
 using Trapline.Devices.Timers;
 using Trapline.Machine.Firmware;
 using Trapline.Virtio;
+using Trapline.Virtio.Balloon;
+using Trapline.Virtio.Console;
 using Trapline.Virtio.Transport;
+using Trapline.Virtio.Vsock;
 using Trapline.X86;
 
 namespace Trapline.Machine;
@@ -44,6 +47,10 @@ namespace Trapline.Machine;
 [JsonSerializable(typeof(SharedLineState))]
 [JsonSerializable(typeof(TestDeviceState))]
 [JsonSerializable(typeof(VcpuState))]
+[JsonSerializable(typeof(VirtioBalloonState))]
+[JsonSerializable(typeof(VirtioConsoleState))]
 [JsonSerializable(typeof(VirtioDeviceState))]
+[JsonSerializable(typeof(VirtioMmioState))]
 [JsonSerializable(typeof(VirtioPciState))]
+[JsonSerializable(typeof(VirtioVsockState))]
 internal sealed partial class SnapshotJson : JsonSerializerContext;

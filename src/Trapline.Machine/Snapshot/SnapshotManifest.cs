@@ -13,7 +13,11 @@ internal sealed record SavedCpu(int Count, string? Model, FeatureChange[] Change
 internal sealed record SavedDisk(string Name, string Serial, long Length, bool ReadOnly);
 
 /// <summary>The paravirtual devices of a saved machine.</summary>
-internal sealed record SavedDevices(SavedDisk[] Disks, bool Entropy);
+/// <param name="SocketCid">Null: no socket device.</param>
+internal sealed record SavedDevices(SavedDisk[] Disks, bool Entropy, bool Balloon, SavedPort[] Ports, uint? SocketCid, bool WithoutPci);
+
+/// <summary>A port of a virtio console.</summary>
+internal sealed record SavedPort(string Name, bool IsConsole);
 
 /// <summary>What a snapshot file says of itself: docs/snapshot-format.md, field by field.</summary>
 internal sealed record SnapshotManifest(

@@ -1,4 +1,5 @@
 using Trapline.Core;
+using Trapline.Virtio.Console;
 
 namespace Trapline.Machine;
 
@@ -9,6 +10,9 @@ public sealed record ConsoleSpecification
 
     /// <summary>COM1 to COM4, at most four; null leaves a port out of the machine.</summary>
     public IReadOnlyList<ICharacterBackend?> Serial { get; init; } = [];
+
+    /// <summary>Ports of a virtio console; it is there if there are any. At most 16.</summary>
+    public IReadOnlyList<ConsolePortSpecification> Ports { get; init; } = [];
 
     /// <summary>Port 0xE9: every byte written goes here. Null leaves it out.</summary>
     public ICharacterBackend? DebugConsole { get; init; }

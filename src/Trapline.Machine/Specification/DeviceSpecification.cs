@@ -10,9 +10,26 @@ public sealed record DeviceSpecification
 
     /// <summary>The host's random numbers.</summary>
     public bool Entropy { get; init; }
+
+    /// <summary>Memory that the guest has no use for goes back to the host.</summary>
+    public bool Balloon { get; init; }
+
+    /// <summary>Sockets between guest and host; null for none.</summary>
+    public SocketDevice? Socket { get; init; }
+
+    /// <summary>Registers in memory, told in the DSDT, instead of functions on the PCI bus.</summary>
+    public bool WithoutPci { get; init; }
 }
 
 /// <summary>A disk of the machine.</summary>
 /// <param name="Name">For people: the file.</param>
 /// <param name="Serial">What the guest is told to tell its disks apart: at most 20 ASCII characters.</param>
 public sealed record DiskDevice(string Name, IDiskBackend Backend, string Serial = "");
+
+/// <summary>Sockets between guest and host (vsock).</summary>
+/// <param name="Path">
+/// A Unix socket that the machine makes: a program that connects to it and writes "CONNECT PORT" and a line feed reaches that port of the guest; the guest
+/// reaches port N of the host by the Unix socket PATH_N. Null for neither.
+/// </param>
+/// <param name="Cid">The guest's context identifier, from 3.</param>
+public sealed record SocketDevice(string? Path, uint Cid = 3);

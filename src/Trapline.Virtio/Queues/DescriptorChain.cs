@@ -60,6 +60,14 @@ public sealed class DescriptorChain(GuestMemory memory, int capacity)
         return ReadableLength + WritableLength <= LongestBytes;
     }
 
+    /// <summary>Where the writable parts lie, for devices that deal with memory itself; false behind the last one.</summary>
+    internal bool TryGetWritableRange(int index, out Gpa address, out uint length)
+    {
+        bool found = index < _count - _readable;
+        (address, length) = found ? (new Gpa(_segments[_readable + index].Address), _segments[_readable + index].Length) : default;
+        return found;
+    }
+
     /// <summary>Tells memory what was written to it: all that cursors handed out for writing.</summary>
     internal void NoteWritten()
     {

@@ -31,6 +31,9 @@ internal interface IRing
     /// <summary>Gives a chain back; true if the driver wants to be interrupted for it.</summary>
     bool Push(DescriptorChain chain, uint written);
 
+    /// <summary>The driver is to notify the next time it makes something available.</summary>
+    void AskForNotification();
+
     /// <summary>There is a chain to take. A guess: another worker may be faster.</summary>
     bool HasMore { get; }
 }

@@ -108,7 +108,7 @@ internal sealed class PackedRing(GuestMemory memory, QueueArea ring, QueueArea d
         device.Release(EventFlagsAt, Disable);
     }
 
-    private void AskForNotification()
+    public void AskForNotification()
     {
         if (eventIndex)
         {

@@ -101,7 +101,7 @@ internal sealed class SplitRing(GuestMemory memory, QueueArea descriptors, Queue
         used.Release(0, NoNotify);
     }
 
-    private void AskForNotification()
+    public void AskForNotification()
     {
         if (eventIndex)
             used.Release(AvailableEventAt, _nextAvailable);

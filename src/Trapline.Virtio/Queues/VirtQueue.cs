@@ -99,6 +99,16 @@ public sealed class VirtQueue
         }
     }
 
+    /// <summary>Asks to be told when there is a request to take, without taking one; true if there is one already.</summary>
+    public bool WantNotification()
+    {
+        lock (_lock)
+        {
+            _ring?.AskForNotification();
+            return _ring is { HasMore: true };
+        }
+    }
+
     /// <summary>Gives a request back to the driver.</summary>
     /// <param name="written">Bytes written, from the beginning of the writable parts.</param>
     public void Push(DescriptorChain chain, uint written)

@@ -6,11 +6,15 @@ namespace Trapline.Images;
 internal static class GuestModules
 {
     private static readonly string[] Always = ["pvpanic.ko", "pvpanic-mmio.ko"];
-    private static readonly string[] Virtio = ["virtio_ring.ko", "virtio.ko", "virtio_pci_legacy_dev.ko", "virtio_pci_modern_dev.ko", "virtio_pci.ko"];
+    private static readonly string[] Virtio = ["virtio_ring.ko", "virtio.ko", "virtio_pci_legacy_dev.ko", "virtio_pci_modern_dev.ko", "virtio_pci.ko", "virtio_mmio.ko"];
     private static readonly string[] Disks = ["virtio_blk.ko"];
     private static readonly string[] Entropy = ["virtio-rng.ko"];
+    private static readonly string[] Balloon = ["virtio_balloon.ko"];
+    private static readonly string[] Ports = ["virtio_console.ko"];
+    private static readonly string[] Sockets = ["vsock.ko", "vmw_vsock_virtio_transport_common.ko", "vmw_vsock_virtio_transport.ko"];
+    private static readonly string[] Networks = ["failover.ko", "net_failover.ko", "virtio_net.ko"];
 
-    public static IReadOnlyList<string> All { get; } = [.. Always, .. Virtio, .. Disks, .. Entropy];
+    public static IReadOnlyList<string> All { get; } = [.. Always, .. Virtio, .. Disks, .. Entropy, .. Balloon, .. Ports, .. Sockets, .. Networks];
 
     public static IReadOnlyList<string> For(MachineSpecification specification)
     {
@@ -20,6 +24,12 @@ internal static class GuestModules
             wanted.AddRange(Disks);
         if (devices.Entropy)
             wanted.AddRange(Entropy);
+        if (devices.Balloon)
+            wanted.AddRange(Balloon);
+        if (specification.Consoles.Ports.Count > 0)
+            wanted.AddRange(Ports);
+        if (devices.Socket is not null)
+            wanted.AddRange(Sockets);
         return [.. Always, .. wanted.Count > 0 ? Virtio : [], .. wanted];
     }
 }
