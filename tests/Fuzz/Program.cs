@@ -1,17 +1,23 @@
 using System.Globalization;
 using Trapline.Fuzz;
 using Trapline.Fuzz.Images;
+using Trapline.Fuzz.Virtio;
 
 // ./dev fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,…] [--survey] [--bits 32|64] [--translator] [--translator-stress] [--without-pext]
+// ./dev fuzz virtio [--seconds N] [--cases N] [--seed S] [--only TYPE]
 // ./dev fuzz image|image-power|image-kill [--seconds N] [--cases N] [--seed S]
 if (ImageFuzzer.Knows(args))
     return ImageFuzzer.Run(args);
+if (VirtioFuzzer.Knows(args))
+    return VirtioFuzzer.Run(args);
 if (args.Length == 0 || args[0] != "cpu")
 {
     Console.Error.WriteLine("usage: fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,...] [--survey] [--bits 32|64] [--translator] [--translator-stress] [--without-pext]");
     Console.Error.WriteLine("  runs random instructions on the host CPU and on the interpreter and compares all state");
     Console.Error.WriteLine("   or: fuzz image|image-power|image-kill [--seconds N] [--cases N] [--seed S]");
     Console.Error.WriteLine("  mutated qcow2 images; images on a disk that loses power; writers that are killed");
+    Console.Error.WriteLine("   or: fuzz virtio [--seconds N] [--cases N] [--seed S] [--only TYPE]");
+    Console.Error.WriteLine("  hostile drivers of all virtio devices");
     Console.Error.WriteLine("  --case     run again the one case of a seed that a failure named");
     Console.Error.WriteLine("  --bits     32-bit code alone, or 64-bit code; else one case in four is 32-bit");
     Console.Error.WriteLine("  --translator  one instruction at a time by translation instead of the interpreter");
