@@ -17,7 +17,7 @@ namespace Trapline.Fuzz.Virtio;
 internal static class VirtioFuzzer
 {
     private const ulong QueuesAt = 0x1000, QueueStride = 0x4000, DataAt = 0x8_0000, TablesAt = 0xC_0000;
-    private const int MostQueues = 6, BatchesPerLife = 40, LivesPerDevice = 2000;
+    private const int MostQueues = 6, BatchesPerLife = 40, LivesPerDevice = 200;
     private const long MostGrowth = 64 << 20;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
 
@@ -120,9 +120,9 @@ internal static class VirtioFuzzer
                 Add(random, device, queues[q], q);
             requests += made;
             driver.Kick(q);
-            if (random.OneIn(4))
+            if (random.OneIn(12))
                 Disturb(random, device, queues);
-            for (int turn = 0; turn < 50 && taken < made; turn++)
+            for (int turn = 0; turn < 400 && taken < made; turn++)
             {
                 if (queues[q].TakeUsed() is not null)
                     taken++;
@@ -139,14 +139,16 @@ internal static class VirtioFuzzer
         int count = 1 + random.Below(Math.Min((int)queue.Size, 5));
         ulong at = DataAt + ((ulong)random.Below(0x3_0000) & ~63ul);
         device.WriteHead(random, at, q);
-        int readable = random.Below(count + 1);
+        int readable = random.OneIn(8) ? random.Below(count + 1) : 1 + random.Below(count);
         for (int i = 0; i < count; i++)
         {
-            uint length = random.Below(8) switch { 0 => (uint)random.Integer(), 1 => 1, 2 => 16, 3 => 512, 4 => 44, 5 => 4096, _ => (uint)random.Below(2000) };
-            ulong address = i == 0 ? at : random.OneIn(40) ? random.Integer() : DataAt + (ulong)random.Below(0x3_0000);
-            buffers[i] = new Buffer(address, i == 0 && random.Below(4) != 0 ? 16 + (uint)random.Below(100) : length > 1 << 19 && !random.OneIn(20) ? length & 0xFFFF : length, i >= readable);
+            uint length = random.Below(8) switch { 0 => 1, 1 => 16, 2 => 512, 3 => 44, 4 => 4096, 5 => 1024, _ => (uint)random.Below(2000) };
+            if (random.OneIn(400))
+                length = (uint)random.Integer();
+            ulong address = i == 0 ? at : random.OneIn(400) ? random.Integer() : DataAt + (ulong)random.Below(0x3_0000);
+            buffers[i] = new Buffer(address, i == 0 && random.Below(4) != 0 ? device.Type == "block" ? 16 : 16 + (uint)random.Below(100) : length, i >= readable);
         }
-        if (random.OneIn(60))
+        if (random.OneIn(300))
             buffers[random.Below(count)] = buffers[random.Below(count)] with { Writable = random.OneIn(2) };
         if (random.OneIn(4))
             queue.AddIndirect(TablesAt + (ulong)(random.Below(256) * 128), buffers[..count]);
