@@ -7,7 +7,7 @@ namespace Trapline.Machine.Tests;
 
 public class AcpiTests
 {
-    private static readonly FirmwareFacts Facts = new(3, MemoryLayout.For(6ul << 30), [true, false, true, true], true);
+    private static readonly FirmwareFacts Facts = new(3, MemoryLayout.For(6ul << 30), [true, false, true, true], true, 0);
 
     [Fact]
     public void EveryTableIsReachableAndSumsToZero()
