@@ -35,6 +35,7 @@ public sealed unsafe class CodePages : IDisposable
     private readonly GuestMemory _memory;
     private readonly HostMapping _entries;
     private readonly ulong* _holders, _storers;
+    private bool _alone;
 
     /// <summary>Groups of pages that any sharer was ever entered for, so that nobody reads the entries of much memory that was never used.</summary>
     private readonly bool[] _touched;
@@ -50,6 +51,12 @@ public sealed unsafe class CodePages : IDisposable
         _storers = _holders + words;
         _touched = new bool[(words >> GroupShift) + 1];
     }
+
+    /// <summary>
+    /// There is one vCPU: the page's mark says all, and what that vCPU may store to is its own business. A successor, after a change of engine, finds marks
+    /// of pages that it holds nothing of: they go when the page is written.
+    /// </summary>
+    public void ExpectOne() => _alone = true;
 
     /// <returns>The number by which the sharer is called here.</returns>
     /// <exception cref="InvalidOperationException">There are <see cref="MostSharers"/> already.</exception>
@@ -71,6 +78,8 @@ public sealed unsafe class CodePages : IDisposable
         lock (_changing)
         {
             _sharers[number] = null;
+            if (_alone)
+                return;
             ulong bit = 1ul << number;
             for (int group = 0; group < _touched.Length; group++)
             {
@@ -95,6 +104,8 @@ public sealed unsafe class CodePages : IDisposable
     /// <summary>Call before looking whether a page is marked as code and opening a fast way of storing to it.</summary>
     public void NoteStorer(int number, ulong page)
     {
+        if (_alone)
+            return;
         ref ulong storers = ref _storers[page >> GuestMemory.PageShift];
         if ((Volatile.Read(ref storers) & 1ul << number) != 0)
             return;
@@ -103,12 +114,19 @@ public sealed unsafe class CodePages : IDisposable
     }
 
     /// <summary>The sharer keeps code of this page.</summary>
-    public bool Holds(int number, ulong page) => (Volatile.Read(ref _holders[page >> GuestMemory.PageShift]) & 1ul << number) != 0;
+    public bool Holds(int number, ulong page) => _alone
+        ? (_memory.Marks[page >> GuestMemory.PageShift] & (byte)PageMarks.Code) != 0
+        : (Volatile.Read(ref _holders[page >> GuestMemory.PageShift]) & 1ul << number) != 0;
 
     /// <summary>Call before reading code from a page: on return every store to it by another is announced to <see cref="IMemoryObserver.CodeWritten"/>.</summary>
     /// <remarks>The caller's own fast ways of storing are its own business.</remarks>
     public void Take(int number, ulong page)
     {
+        if (_alone)
+        {
+            _memory.SetMark(page, PageMarks.Code);
+            return;
+        }
         ulong index = page >> GuestMemory.PageShift, bit = 1ul << number;
         lock (_changing)
         {
@@ -124,6 +142,11 @@ public sealed unsafe class CodePages : IDisposable
     /// <summary>The sharer keeps no code of this page any more.</summary>
     public void Release(int number, ulong page)
     {
+        if (_alone)
+        {
+            _memory.ClearMark(page, PageMarks.Code);
+            return;
+        }
         lock (_changing)
             RemoveHolder(page >> GuestMemory.PageShift, 1ul << number);
     }

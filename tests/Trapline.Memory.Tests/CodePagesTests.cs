@@ -67,6 +67,24 @@ public sealed class CodePagesTests : IDisposable
     }
 
     [Fact]
+    public void OneAloneNeedsTheMarkOnly()
+    {
+        _memory.Code.ExpectOne();
+        Sharer first = new();
+        int a = _memory.Code.Join(first);
+        _memory.Code.NoteStorer(a, Page);
+        _memory.Code.Take(a, Page);
+        Assert.True(IsMarked);
+        Assert.True(_memory.Code.Holds(a, Page));
+        _memory.Code.Leave(a);
+        int b = _memory.Code.Join(new Sharer());
+        Assert.True(IsMarked); // it hears of stores, and finds that it holds nothing
+        _memory.Code.Release(b, Page);
+        Assert.False(IsMarked);
+        Assert.Empty(first.Asked);
+    }
+
+    [Fact]
     public void WhoLeavesHoldsNothing()
     {
         Sharer other = new();

@@ -83,6 +83,8 @@ internal sealed class PcBoard : IDisposable
         (_specification, _consoles, _host, _model, Layout) = (specification, consoles, host, model, layout);
         int vcpus = specification.Cpu.Count;
         Memory = Allocate(Layout, memory);
+        if (vcpus == 1)
+            Memory.Code.ExpectOne();
         _engineResources = new EngineResources(Memory);
         Clock = new GuestClock(startAt);
         try
