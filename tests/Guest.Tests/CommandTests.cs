@@ -104,7 +104,9 @@ public abstract class CommandTests(DefaultGuestFixture guest)
     {
         Ran ran = await guest.RunAsync(VirtualMachine.Program("sh", "-c", "stty size; tty; read x; echo got $x; cat") with
         {
-            Place = ProgramPlace.Terminal, Window = new WindowSize(33, 77), Stdin = new MemoryStream("typed\n"u8.ToArray()),
+            Place = ProgramPlace.Terminal,
+            Window = new WindowSize(33, 77),
+            Stdin = new MemoryStream("typed\n"u8.ToArray()),
         });
         Assert.Equal(0, ran.Result.ExitCode);
         Assert.StartsWith("33 77\r\n/dev/pts/", ran.Text.Replace("typed\r\n", "", StringComparison.Ordinal));

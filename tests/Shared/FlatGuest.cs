@@ -67,7 +67,13 @@ public sealed class FlatGuest(GuestMemory memory)
         }
         return state with
         {
-            General = general, Rip = Code, Segments = segments, Cr0 = cr0, Cr3 = cr3, Cr4 = cr4, Msrs = msrs,
+            General = general,
+            Rip = Code,
+            Segments = segments,
+            Cr0 = cr0,
+            Cr3 = cr3,
+            Cr4 = cr4,
+            Msrs = msrs,
             Gdtr = new TableState(Gdt, 0x37),
             Idtr = bits == 16 ? new TableState(0, 0x3FF) : new TableState(Idt, 0xFFF),
         };

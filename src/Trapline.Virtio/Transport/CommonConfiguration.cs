@@ -43,7 +43,7 @@ internal sealed class CommonConfiguration(VirtioDevice device, int vectors)
         (0x1A, 2) => Queue?.Vector ?? VirtioDevice.NoVector,
         (0x1C, 2) => Queue is { Enabled: true } ? 1ul : 0,
         (0x1E, 2) => QueueSelect,
-        (>= 0x20 and < 0x38, 4) when offset % 4 == 0 => Half(Address(offset), (uint)(offset >> 2) & 1),
+        ( >= 0x20 and < 0x38, 4) when offset % 4 == 0 => Half(Address(offset), (uint)(offset >> 2) & 1),
         (0x20 or 0x28 or 0x30, 8) => Address(offset),
         (0x38, 2) => QueueSelect, // notification data: the queue's number
         (0x3A, 2) => Queue is { } queue && device.IsResetting(queue) ? 1ul : 0,

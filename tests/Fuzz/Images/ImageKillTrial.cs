@@ -49,7 +49,8 @@ public sealed class ImageKillTrial
     {
         string assembly = typeof(ImageWriter).Assembly.Location;
         ProcessStartInfo settings = new(Environment.ProcessPath is { } host && Path.GetFileName(host) == "dotnet" ? host : "dotnet",
-            [assembly, "image-writer", _path, (++_writers).ToString(CultureInfo.InvariantCulture)]) { RedirectStandardOutput = true };
+            [assembly, "image-writer", _path, (++_writers).ToString(CultureInfo.InvariantCulture)])
+        { RedirectStandardOutput = true };
         using Process writer = Process.Start(settings)!;
         Timer? end = null;
         while (writer.StandardOutput.ReadLine() is { } line)
