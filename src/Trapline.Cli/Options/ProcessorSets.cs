@@ -1,13 +1,12 @@
 using System.Globalization;
 using Trapline.Core;
+using Trapline.Machine;
 
 namespace Trapline.Cli.Options;
 
 /// <summary>Sets of host processors as people write them: 0-1,3 and, for several vCPUs, 0:1.</summary>
 internal static class ProcessorSets
 {
-    private const int Most = 1023;
-
     /// <exception cref="BadInputException">The text names no processors.</exception>
     public static IReadOnlyList<IReadOnlyList<int>> Parse(string option, string text) =>
         [.. text.Split(':').Select(set => ParseSet(set) ?? throw new BadInputException(
@@ -27,5 +26,5 @@ internal static class ProcessorSets
     }
 
     private static bool TryNumber(string text, out int number) =>
-        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number) && number <= Most;
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number) && number < CpuSpecification.MostHostProcessors;
 }

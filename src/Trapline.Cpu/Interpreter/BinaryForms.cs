@@ -157,12 +157,7 @@ public static unsafe class BinaryForms
         }
         if ((op->Flags & OpFlags.Lock) != 0)
         {
-            do
-            {
-                a = TWidth.Get(p);
-                r = TOp.Compute<TWidth>(s, a, b);
-            }
-            while (!TWidth.CompareExchange(p, a, r));
+            r = Replace<TOp, TWidth>(s, p, b, out a);
         }
         else
         {
@@ -172,6 +167,22 @@ public static unsafe class BinaryForms
         }
         TOp.SetFlags<TWidth>(s, a, b, r);
         return true;
+    }
+
+    /// <summary>Changes a word of RAM as one atomic access.</summary>
+    /// <param name="a">What it was.</param>
+    /// <returns>What it is.</returns>
+    [MethodImpl(Inline)]
+    private static ulong Replace<TOp, TWidth>(CpuState* s, byte* p, ulong b, out ulong a) where TOp : IBinaryOperation where TWidth : IWidth
+    {
+        ulong r;
+        do
+        {
+            a = TWidth.Get(p);
+            r = TOp.Compute<TWidth>(s, a, b);
+        }
+        while (!TWidth.CompareExchange(p, a, r));
+        return r;
     }
 
     /// <summary>
@@ -195,12 +206,7 @@ public static unsafe class BinaryForms
             }
             else
             {
-                do
-                {
-                    a = TWidth.Get(p);
-                    r = TOp.Compute<TWidth>(s, a, b);
-                }
-                while (!TWidth.CompareExchange(p, a, r));
+                r = Replace<TOp, TWidth>(s, p, b, out a);
                 cpu.NoteUpdate(gpa, TWidth.Bytes);
             }
         }

@@ -51,7 +51,13 @@ internal sealed class CpuAllowance : IDisposable
         _ranUntil = now;
     }
 
-    public void Dispose() => _over.Dispose();
+    /// <summary>No kick is under way when this returns: the engine may go.</summary>
+    public void Dispose()
+    {
+        using ManualResetEvent over = new(false);
+        if (_over.Dispose(over))
+            over.WaitOne();
+    }
 
     private void Earn()
     {

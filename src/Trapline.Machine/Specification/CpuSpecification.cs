@@ -27,6 +27,8 @@ public sealed record CpuSpecification
     /// <summary>The most that each vCPU gets of one host processor, 1 to 100 percent; null: all of it.</summary>
     public double? CapPercent { get; init; }
 
+    public const int MostHostProcessors = Host.ThreadScheduling.MostProcessors;
+
     /// <summary>Host processors on which vCPUs run: none for any, one set for all vCPUs, or one for each.</summary>
     public IReadOnlyList<IReadOnlyList<int>> Pins { get; init; } = [];
 
