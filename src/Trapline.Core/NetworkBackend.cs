@@ -3,24 +3,58 @@ namespace Trapline.Core;
 /// <summary>The host end of a network card: a port of some network that carries Ethernet frames (without preamble and checksum).</summary>
 public interface INetworkBackend : IDisposable
 {
-    /// <summary>Longest frame that the network carries, in bytes, with its 14-byte header.</summary>
-    int MaximumFrame { get; }
+    /// <summary>Largest packet that the network carries, in bytes without the 14-byte Ethernet header: 1500, or up to 65520 where a link allows it.</summary>
+    int Mtu { get; }
+
+    /// <summary>What may be left undone in a frame given to <see cref="Send"/>. The device does the rest.</summary>
+    FrameOffloads Accepts { get; }
 
     /// <summary>Sends one frame from a device's worker thread. Must not block for long: a frame for which there is no room is dropped, as a wire would.</summary>
     /// <returns>False if it was dropped.</returns>
-    bool Send(ReadOnlySpan<byte> frame);
+    bool Send(ReadOnlySpan<byte> frame, in FrameOffload offload);
 
-    /// <summary>Called once by the device: where frames for the guest go.</summary>
+    /// <summary>Called once by the device, before the first frame: where frames for the guest go.</summary>
     void Connect(INetworkSink sink);
 }
 
 /// <summary>The device end of a network back end.</summary>
 public interface INetworkSink
 {
+    /// <summary>What may be left undone in a frame given to <see cref="Receive"/>: what the guest's driver agreed to. May change when the driver starts anew.</summary>
+    FrameOffloads Accepts { get; }
+
     /// <summary>Takes one frame at once, on the back end's thread.</summary>
     /// <returns>False if the guest has no buffer for it: the back end keeps it until <see cref="RoomAvailable"/>, or drops it.</returns>
-    bool Receive(ReadOnlySpan<byte> frame);
+    bool Receive(ReadOnlySpan<byte> frame, in FrameOffload offload);
 
-    /// <summary>Raised when the guest has given buffers after a frame was refused.</summary>
+    /// <summary>Raised, on a device's worker thread, when the guest has given buffers after a frame was refused.</summary>
     event Action? RoomAvailable;
 }
+
+/// <summary>Work on a frame that its sender may leave to somebody nearer the wire.</summary>
+[Flags]
+public enum FrameOffloads
+{
+    None = 0,
+
+    /// <summary>The TCP or UDP checksum is to be filled in.</summary>
+    Checksum = 1,
+
+    /// <summary>TCP over IPv4 longer than the link's MTU is to be cut.</summary>
+    TcpSegments4 = 2,
+
+    /// <summary>TCP over IPv6 longer than the link's MTU is to be cut.</summary>
+    TcpSegments6 = 4,
+
+    /// <summary>The checksum is known to be right and need not be looked at.</summary>
+    ChecksumIsValid = 8,
+}
+
+/// <summary>What is still to be done to one frame.</summary>
+/// <param name="Undone">Nothing, or what <see cref="FrameOffloads"/> names; at most one kind of segments.</param>
+/// <param name="ChecksumStart">Where the sum begins, in bytes from the frame's start; the sum goes on to the end.</param>
+/// <param name="ChecksumOffset">Where the sum goes, in bytes from <paramref name="ChecksumStart"/>.</param>
+/// <param name="SegmentSize">TCP payload of each segment, in bytes.</param>
+/// <param name="HeaderLength">Bytes of headers before the payload, if segments are to be cut.</param>
+public readonly record struct FrameOffload(
+    FrameOffloads Undone, ushort ChecksumStart = 0, ushort ChecksumOffset = 0, ushort SegmentSize = 0, ushort HeaderLength = 0);
