@@ -23,12 +23,15 @@ public interface INetworkSink
     /// <summary>What may be left undone in a frame given to <see cref="Receive"/>: what the guest's driver agreed to. May change when the driver starts anew.</summary>
     FrameOffloads Accepts { get; }
 
-    /// <summary>Takes one frame at once, on the back end's thread.</summary>
+    /// <summary>Takes one frame at once, on the back end's thread. What must not be undone and is, is dropped, as are frames while no driver listens.</summary>
     /// <returns>False if the guest has no buffer for it: the back end keeps it until <see cref="RoomAvailable"/>, or drops it.</returns>
     bool Receive(ReadOnlySpan<byte> frame, in FrameOffload offload);
 
     /// <summary>Raised, on a device's worker thread, when the guest has given buffers after a frame was refused.</summary>
     event Action? RoomAvailable;
+
+    /// <summary>The cable is in, as it is at first, or out. From any thread.</summary>
+    void SetLink(bool isUp);
 }
 
 /// <summary>Work on a frame that its sender may leave to somebody nearer the wire.</summary>
