@@ -8,6 +8,9 @@ public sealed record DeviceSpecification
     /// <summary>In the order in which the guest finds them.</summary>
     public IReadOnlyList<DiskDevice> Disks { get; init; } = [];
 
+    /// <summary>Network cards, in the order in which the guest finds them.</summary>
+    public IReadOnlyList<NetworkDevice> Networks { get; init; } = [];
+
     /// <summary>The host's random numbers.</summary>
     public bool Entropy { get; init; }
 
@@ -25,6 +28,17 @@ public sealed record DeviceSpecification
 /// <param name="Name">For people: the file.</param>
 /// <param name="Serial">What the guest is told to tell its disks apart: at most 20 ASCII characters.</param>
 public sealed record DiskDevice(string Name, IDiskBackend Backend, string Serial = "");
+
+/// <summary>A network card of the machine.</summary>
+/// <param name="Name">For people: what it is connected to.</param>
+/// <param name="Guest">What the default guest is told of the network, so that it need not ask; null leaves the card without addresses.</param>
+public sealed record NetworkDevice(string Name, INetworkBackend Backend, MacAddress Address, GuestAddresses? Guest = null);
+
+/// <summary>The addresses of a guest's network card.</summary>
+/// <param name="Ip4">ADDRESS/PREFIX; null for none.</param>
+/// <param name="Gateway4">Where everything goes that is not in the prefix; null for nowhere.</param>
+/// <param name="NameServer">Null for none.</param>
+public sealed record GuestAddresses(string? Ip4, string? Gateway4 = null, string? NameServer = null, string? Ip6 = null, string? Gateway6 = null);
 
 /// <summary>Sockets between guest and host (vsock).</summary>
 /// <param name="Path">
