@@ -53,8 +53,8 @@ public class ProcessorShareTests
     [Fact]
     public async Task ASliceEndsWhenOthersWait()
     {
-        TaskCompletionSource kicked = new();
-        ProcessorTurn a = Turn(kicked.SetResult), b = Turn(), c = Turn();
+        TaskCompletionSource kicked = new(); // perhaps more than once, until it gives way
+        ProcessorTurn a = Turn(() => kicked.TrySetResult()), b = Turn(), c = Turn();
         a.TryTake(woken: false);
         b.TryTake(woken: false);
         c.TryTake(woken: false);
