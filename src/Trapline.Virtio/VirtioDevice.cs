@@ -266,9 +266,28 @@ public abstract class VirtioDevice : IDisposable, ISavedDevice<VirtioDeviceState
         }
         finally
         {
-            if (_gate.Leave())
-                FinishResets();
+            Leave();
         }
+    }
+
+    /// <summary>Lets a thread that is none of the device's touch queues, until <see cref="Leave"/>; false if the device stands or no driver is ready.</summary>
+    protected bool TryEnter()
+    {
+        if (!_serving || !_gate.TryEnter())
+            return false;
+        if (_serving)
+            return true;
+        Leave();
+        return false;
+    }
+
+    /// <summary>The driver is ready and obeys the rules, whether or not the device stands.</summary>
+    protected bool HasDriver => _serving;
+
+    protected void Leave()
+    {
+        if (_gate.Leave())
+            FinishResets();
     }
 
     /// <summary>Lets the workers serve: the machine runs.</summary>

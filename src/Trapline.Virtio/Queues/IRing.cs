@@ -20,6 +20,11 @@ public readonly record struct RingPosition(ushort Available, ushort Used, bool A
     public static RingPosition Start { get; } = new(0, 0, true, true);
 }
 
+/// <summary>A chain that goes back to the driver.</summary>
+/// <param name="Slots">Descriptors that it takes in a packed ring.</param>
+/// <param name="Written">Bytes written, from the beginning of its writable parts.</param>
+internal readonly record struct UsedChain(ushort Id, int Slots, uint Written);
+
 /// <summary>The layout of a virtqueue in memory: split or packed. The queue's lock guards it.</summary>
 internal interface IRing
 {
@@ -28,8 +33,8 @@ internal interface IRing
     /// <summary>Takes the next chain.</summary>
     RingResult TryPop(DescriptorChain chain);
 
-    /// <summary>Gives a chain back; true if the driver wants to be interrupted for it.</summary>
-    bool Push(DescriptorChain chain, uint written);
+    /// <summary>Gives chains back, all at once; true if the driver wants to be interrupted for them.</summary>
+    bool Push(ReadOnlySpan<UsedChain> chains);
 
     /// <summary>The driver is to notify the next time it makes something available.</summary>
     void AskForNotification();

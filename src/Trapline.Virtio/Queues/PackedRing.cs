@@ -73,23 +73,35 @@ internal sealed class PackedRing(GuestMemory memory, QueueArea ring, QueueArea d
         return false;
     }
 
-    public bool Push(DescriptorChain chain, uint written)
+    public bool Push(ReadOnlySpan<UsedChain> chains)
     {
-        ushort turn = _usedWrap ? (ushort)(DescriptorFlags.Available | DescriptorFlags.Used) : (ushort)0;
-        int at = _nextUsed * PackedDescriptor.Size, old = Linear(_nextUsed, _usedWrap);
-        ring.Put(at + sizeof(ulong), written);
-        ring.Put(at + sizeof(ulong) + sizeof(uint), chain.Id);
-        ring.Release(at + FlagsAt, (ushort)(turn | (written != 0 ? DescriptorFlags.Write : 0)));
-        _nextUsed += chain.Slots;
-        if (_nextUsed >= size)
+        int first = _nextUsed, old = Linear(_nextUsed, _usedWrap);
+        ushort firstFlags = 0;
+        for (int i = 0; i < chains.Length; i++)
         {
-            _nextUsed -= size;
-            _usedWrap = !_usedWrap;
+            UsedChain chain = chains[i];
+            int at = _nextUsed * PackedDescriptor.Size;
+            ushort turn = _usedWrap ? (ushort)(DescriptorFlags.Available | DescriptorFlags.Used) : (ushort)0;
+            ushort flags = (ushort)(turn | (chain.Written != 0 ? DescriptorFlags.Write : 0));
+            ring.Put(at + sizeof(ulong), chain.Written);
+            ring.Put(at + sizeof(ulong) + sizeof(uint), chain.Id);
+            // The driver looks at the first, which goes last: all appear at once.
+            if (i == 0)
+                firstFlags = flags;
+            else
+                ring.Release(at + FlagsAt, flags);
+            _nextUsed += chain.Slots;
+            if (_nextUsed >= size)
+            {
+                _nextUsed -= size;
+                _usedWrap = !_usedWrap;
+            }
         }
+        ring.Release((first * PackedDescriptor.Size) + FlagsAt, firstFlags);
         Interlocked.MemoryBarrier();
-        ushort flags = driver.Acquire(EventFlagsAt);
-        if (flags != AtDescriptor || !eventIndex)
-            return flags != Disable;
+        ushort wish = driver.Acquire(EventFlagsAt);
+        if (wish != AtDescriptor || !eventIndex)
+            return wish != Disable;
         ushort wanted = driver.Acquire(0);
         int position = Linear(wanted & ~EventWrap, (wanted & EventWrap) != 0);
         return Behind(position, old) < Behind(Linear(_nextUsed, _usedWrap), old);

@@ -79,10 +79,11 @@ internal sealed class SplitRing(GuestMemory memory, QueueArea descriptors, Queue
         return false;
     }
 
-    public bool Push(DescriptorChain chain, uint written)
+    public bool Push(ReadOnlySpan<UsedChain> chains)
     {
-        used.Put(RingAt + ((_nextUsed & (size - 1)) * UsedElement.Size), new UsedElement(chain.Id, written));
-        ushort old = _nextUsed++;
+        ushort old = _nextUsed;
+        foreach (UsedChain chain in chains)
+            used.Put(RingAt + ((_nextUsed++ & (size - 1)) * UsedElement.Size), new UsedElement(chain.Id, chain.Written));
         used.Release(IndexAt, _nextUsed);
         // The driver publishes what it wants and then looks at the index; we the other way round (2.7.10).
         Interlocked.MemoryBarrier();

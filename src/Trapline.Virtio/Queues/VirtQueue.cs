@@ -113,12 +113,38 @@ public sealed class VirtQueue
     /// <param name="written">Bytes written, from the beginning of the writable parts.</param>
     public void Push(DescriptorChain chain, uint written)
     {
-        bool interrupt;
         chain.NoteWritten();
+        Push([new UsedChain(chain.Id, chain.Slots, written)]);
+    }
+
+    /// <summary>Gives several back at once; at least one, and memory knows what was written.</summary>
+    internal void Push(ReadOnlySpan<UsedChain> chains)
+    {
+        bool interrupt;
         lock (_lock)
-            interrupt = _ring is not null && _ring.Push(chain, written);
+            interrupt = _ring is not null && _ring.Push(chains);
         if (interrupt)
             _owner.InterruptQueue(this);
+    }
+
+    /// <summary>Where the ring stands, for <see cref="Rewind"/>.</summary>
+    internal RingPosition Position
+    {
+        get
+        {
+            lock (_lock)
+                return _ring?.Position ?? RingPosition.Start;
+        }
+    }
+
+    /// <summary>Requests taken since then were not: for a thread that alone serves the queue and has given none back since.</summary>
+    internal void Rewind(RingPosition position)
+    {
+        lock (_lock)
+        {
+            if (_ring is not null)
+                _ring.Position = position;
+        }
     }
 
     internal VirtQueueState Save()
