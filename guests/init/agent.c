@@ -129,6 +129,9 @@ static void handle(int type, u8 number, const u8 *payload, usize size) {
     case FRAME_REFRESH:
       if (size >= 12) refresh(payload, size);
       break;
+    case FRAME_CHANGE_ADDRESS:
+      if (size >= 12) change_address(payload, payload + 6);
+      break;
     case FRAME_POWER_OFF:
       line_drain();
       system_down(POWER_OFF);

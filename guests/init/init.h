@@ -8,6 +8,7 @@ void system_up(void);
 int open_signals(void);
 void unblock_signals(void);
 void refresh(const u8 *payload, usize size);
+void change_address(const u8 *from, const u8 *to);
 void __attribute__((noreturn)) system_down(enum ending ending);
 
 /* root.c */

@@ -29,6 +29,7 @@ enum {
   FRAME_CLOSE_OUTPUT = 0x0B,    /* u8 stream: nobody reads it any more */
   FRAME_POWER_OFF = 0x0C,       /* ends the guest */
   FRAME_REFRESH = 0x0D,         /* i64 seconds, i32 nanoseconds since 1970, then a seed: this guest began as a copy of another */
+  FRAME_CHANGE_ADDRESS = 0x0E,  /* 6 bytes that some network card has for its address, 6 bytes that it is to have */
 };
 
 /* Guest to host. */

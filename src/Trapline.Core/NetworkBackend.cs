@@ -13,7 +13,10 @@ public interface INetworkBackend : IDisposable
     /// <returns>False if it was dropped.</returns>
     bool Send(ReadOnlySpan<byte> frame, in FrameOffload offload);
 
-    /// <summary>Called once by the device, before the first frame: where frames for the guest go.</summary>
+    /// <summary>
+    /// Where frames for the guest go, before the first one. A machine's reset makes another device, which takes the place of the one before: frames that
+    /// wait go to it.
+    /// </summary>
     void Connect(INetworkSink sink);
 }
 

@@ -43,9 +43,17 @@ public sealed partial class GuestMachine
             if (disk.Length != old.Backend.Length || disk.IsReadOnly != old.Backend.IsReadOnly)
                 throw new BadInputException($"disk '{now.Disks[i].Name}' is not like the saved machine's '{old.Name}', which has {old.Backend.Length} bytes{(old.Backend.IsReadOnly ? " and is read-only" : "")}");
         }
+        if (now.Networks.Count != before.Networks.Count)
+            throw new BadInputException($"the saved machine has {before.Networks.Count} network cards, and goes on with as many, not {now.Networks.Count}");
         if (now.Entropy != before.Entropy || now.Balloon != before.Balloon || now.Socket?.Cid != before.Socket?.Cid || now.WithoutPci != before.WithoutPci)
             throw new BadInputException("devices: a machine goes on with the devices that it had");
     }
+
+    /// <summary>
+    /// Of each network card: the address that its driver uses, and its own. They differ in a machine that goes on where another was saved, until
+    /// somebody in the guest tells the driver.
+    /// </summary>
+    public IReadOnlyList<(MacAddress Driver, MacAddress Card)> NetworkAddresses => Board.NetworkAddresses;
 
     /// <summary>Takes an image of the machine as it is now. A running machine stands while that is done, and goes on.</summary>
     /// <exception cref="InvalidOperationException">The machine has ended.</exception>

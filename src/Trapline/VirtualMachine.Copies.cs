@@ -61,7 +61,7 @@ public sealed partial class VirtualMachine
     /// <param name="count">How many, at least 1.</param>
     /// <param name="change">What is to differ in copy number n, from 0: it is given this machine's specification with back ends that go nowhere, and without traces.</param>
     /// <remarks>
-    /// A copy of the default guest gets a time of day and a seed of its own before it runs a program for its host. What programs had drawn from
+    /// A copy of the default guest gets a time of day, a seed and addresses of its network cards of its own before it runs a program for its host. What programs had drawn from
     /// their own random numbers before is the same in all copies. A program that ran goes on in each copy, without its streams.
     /// </remarks>
     /// <exception cref="BadInputException">A disk that can be written would be shared.</exception>
@@ -85,8 +85,6 @@ public sealed partial class VirtualMachine
                 DebugConsole = consoles.DebugConsole is null ? null : NullCharacterBackend.Instance,
                 Ports = [.. consoles.Ports.Select(port => port with { Backend = NullCharacterBackend.Instance })],
             },
-            // Two machines cannot listen at one path.
-            Devices = image.Specification.Devices with { Socket = image.Specification.Devices.Socket is { } socket ? socket with { Path = null } : null },
         };
         int agentPort = _agent is null ? -1 : consoles.Serial.ToList().IndexOf(_agent);
         List<VirtualMachine> copies = [];
@@ -94,7 +92,8 @@ public sealed partial class VirtualMachine
         {
             for (int i = 0; i < count; i++)
             {
-                MachineSpecification own = change is null ? specification : change(i, specification);
+                MachineSpecification given = specification with { Devices = specification.Devices.ForCopy() };
+                MachineSpecification own = change is null ? given : change(i, given);
                 CheckDisks(image.Specification.Devices, own.Devices);
                 copies.Add(Continue(image, own, agentPort));
                 copies[i].Start();
@@ -140,6 +139,7 @@ public sealed partial class VirtualMachine
             specification = DefaultGuest.WithTail(specification, out ConsoleTail? tail);
             VirtualMachine vm = new(GuestMachine.Continue(image, specification), agent, tail);
             agent?.Refresh();
+            agent?.ChangeAddresses(vm._machine.NetworkAddresses);
             return vm;
         }
         catch

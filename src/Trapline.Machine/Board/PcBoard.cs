@@ -158,6 +158,9 @@ internal sealed class PcBoard : IDisposable
         return _virtio?.Balloon is not null;
     }
 
+    /// <summary>Of each network card: the address that its driver uses, and its own.</summary>
+    public IReadOnlyList<(MacAddress Driver, MacAddress Card)> NetworkAddresses => [.. (_virtio?.Networks ?? []).Select(n => (n.DriverAddress, n.CardAddress))];
+
     public void PressPowerButton() => _power.PressPowerButton();
 
     /// <summary>Asserts every vCPU's LINT1, which the MADT names as NMI.</summary>

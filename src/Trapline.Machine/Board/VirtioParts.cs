@@ -5,6 +5,7 @@ using Trapline.Virtio;
 using Trapline.Virtio.Balloon;
 using Trapline.Virtio.Block;
 using Trapline.Virtio.Console;
+using Trapline.Virtio.Network;
 using Trapline.Virtio.Rng;
 using Trapline.Virtio.Transport;
 using Trapline.Virtio.Vsock;
@@ -51,12 +52,17 @@ internal sealed class VirtioParts : IDisposable
             yield return new VirtioConsole(memory, ports);
         if (specification.Socket is { } socket)
             yield return new VirtioVsock(memory, socket.Cid, socket.Path);
+        number = 0;
+        foreach (NetworkDevice network in specification.Networks)
+            yield return new VirtioNetwork($"net{number++}", memory, network.Backend, network.Address, Math.Min(vcpus, VirtioNetwork.MostPairs));
     }
 
     /// <summary>How many there are: the board's tables say so of those that no bus finds.</summary>
     public int Count => _devices.Count;
 
     public VirtioBalloon? Balloon => _devices.Select(d => d.Device).OfType<VirtioBalloon>().FirstOrDefault();
+
+    public IEnumerable<VirtioNetwork> Networks => _devices.Select(d => d.Device).OfType<VirtioNetwork>();
 
     /// <summary>Puts them on the PCI bus, from slot 1.</summary>
     public void AddTo(PciBus bus, IMsiSink messages)
@@ -100,6 +106,9 @@ internal sealed class VirtioParts : IDisposable
                     break;
                 case VirtioConsole console:
                     parts.Add<VirtioConsoleState>($"virtio.{i}.console", console);
+                    break;
+                case VirtioNetwork network:
+                    parts.Add<VirtioNetworkState>($"virtio.{i}.network", network);
                     break;
                 case VirtioVsock socket:
                     parts.Add<VirtioVsockState>($"virtio.{i}.vsock", socket);

@@ -126,6 +126,7 @@ public sealed class Snapshot : IDisposable
             Entropy = manifest.Devices.Entropy,
             Balloon = manifest.Devices.Balloon,
             Socket = manifest.Devices.SocketCid is { } cid ? new SocketDevice(null, cid) : null,
+            Networks = [.. manifest.Devices.Networks.Select(n => new NetworkDevice(n.Name, new AbsentNetwork(), MacAddress.Random()))],
             WithoutPci = manifest.Devices.WithoutPci,
         },
         Test = new TestSpecification { DebugExit = manifest.DebugExit, TestDevice = manifest.TestDevice },

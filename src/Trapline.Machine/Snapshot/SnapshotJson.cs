@@ -12,6 +12,7 @@ using Trapline.Machine.Firmware;
 using Trapline.Virtio;
 using Trapline.Virtio.Balloon;
 using Trapline.Virtio.Console;
+using Trapline.Virtio.Network;
 using Trapline.Virtio.Transport;
 using Trapline.Virtio.Vsock;
 using Trapline.X86;
@@ -51,6 +52,7 @@ namespace Trapline.Machine;
 [JsonSerializable(typeof(VirtioConsoleState))]
 [JsonSerializable(typeof(VirtioDeviceState))]
 [JsonSerializable(typeof(VirtioMmioState))]
+[JsonSerializable(typeof(VirtioNetworkState))]
 [JsonSerializable(typeof(VirtioPciState))]
 [JsonSerializable(typeof(VirtioVsockState))]
 internal sealed partial class SnapshotJson : JsonSerializerContext;

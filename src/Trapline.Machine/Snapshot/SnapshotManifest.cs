@@ -12,9 +12,13 @@ internal sealed record SavedCpu(int Count, string? Model, FeatureChange[] Change
 /// <param name="Length">Bytes; the disk with which the machine goes on must be as long.</param>
 internal sealed record SavedDisk(string Name, string Serial, long Length, bool ReadOnly);
 
+/// <summary>A network card of a saved machine.</summary>
+/// <param name="Address">The card's own; whoever goes on with the machine has another one.</param>
+internal sealed record SavedNetwork(string Name, string Address);
+
 /// <summary>The paravirtual devices of a saved machine.</summary>
 /// <param name="SocketCid">Null: no socket device.</param>
-internal sealed record SavedDevices(SavedDisk[] Disks, bool Entropy, bool Balloon, SavedPort[] Ports, uint? SocketCid, bool WithoutPci);
+internal sealed record SavedDevices(SavedDisk[] Disks, bool Entropy, bool Balloon, SavedPort[] Ports, uint? SocketCid, SavedNetwork[] Networks, bool WithoutPci);
 
 /// <summary>A port of a virtio console.</summary>
 internal sealed record SavedPort(string Name, bool IsConsole);

@@ -20,6 +20,16 @@ public sealed record DeviceSpecification
     /// <summary>Sockets between guest and host; null for none.</summary>
     public SocketDevice? Socket { get; init; }
 
+    /// <summary>
+    /// The devices of another machine that goes on as this one: it cannot listen at the same path, and its network cards have addresses of their own
+    /// and the cable out.
+    /// </summary>
+    public DeviceSpecification ForCopy() => this with
+    {
+        Socket = Socket is { } socket ? socket with { Path = null } : null,
+        Networks = [.. Networks.Select(n => n with { Backend = new AbsentNetwork(), Address = MacAddress.Random() })],
+    };
+
     /// <summary>Registers in memory, told in the DSDT, instead of functions on the PCI bus.</summary>
     public bool WithoutPci { get; init; }
 }

@@ -66,6 +66,18 @@ public sealed class AgentChannel : ICharacterBackend, ISavedDevice<BackendState>
         CryptographicOperations.ZeroMemory(seed);
     }
 
+    /// <summary>Has the drivers of network cards that have another address than they use take that one.</summary>
+    public void ChangeAddresses(IEnumerable<(MacAddress Driver, MacAddress Card)> cards)
+    {
+        Span<byte> both = stackalloc byte[2 * MacAddress.Length];
+        foreach ((MacAddress driver, MacAddress card) in cards.Where(c => c.Driver != c.Card))
+        {
+            driver.Write(both);
+            card.Write(both[MacAddress.Length..]);
+            _line.Send(Frame.Encode(FrameType.ChangeAddress, both));
+        }
+    }
+
     /// <summary>Asks the agent to switch the guest off.</summary>
     public void PowerOff() => _line.Send(Frame.Encode(FrameType.PowerOff));
 

@@ -16,6 +16,7 @@ public enum FrameType : byte
     CloseOutput = 0x0B,
     PowerOff = 0x0C,
     Refresh = 0x0D,
+    ChangeAddress = 0x0E,
 
     Hello = 0x81,
     Stdout = 0x82,

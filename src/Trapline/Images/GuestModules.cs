@@ -30,6 +30,8 @@ internal static class GuestModules
             wanted.AddRange(Ports);
         if (devices.Socket is not null)
             wanted.AddRange(Sockets);
+        if (devices.Networks.Count > 0)
+            wanted.AddRange(Networks);
         return [.. Always, .. wanted.Count > 0 ? Virtio : [], .. wanted];
     }
 }
