@@ -15,11 +15,12 @@ public class DependencyDirectionTests
         ["Trapline.Kvm"] = ["Trapline.Core", "Trapline.Host", "Trapline.Memory", "Trapline.X86"],
         ["Trapline.Devices"] = ["Trapline.Core"],
         ["Trapline.Storage"] = ["Trapline.Core", "Trapline.Host"],
+        ["Trapline.Network"] = ["Trapline.Core", "Trapline.Host"],
         ["Trapline.Virtio"] = ["Trapline.Core", "Trapline.Host", "Trapline.Memory", "Trapline.Devices"],
         ["Trapline.Machine"] = ["Trapline.Core", "Trapline.Host", "Trapline.Memory", "Trapline.X86", "Trapline.Cpu", "Trapline.Kvm", "Trapline.Devices", "Trapline.Virtio"],
-        ["Trapline"] = ["Trapline.Core", "Trapline.Virtio", "Trapline.X86", "Trapline.Machine"],
+        ["Trapline"] = ["Trapline.Core", "Trapline.Network", "Trapline.Virtio", "Trapline.X86", "Trapline.Machine"],
         ["Trapline.Control"] = ["Trapline.Core", "Trapline.Host", "Trapline.X86", "Trapline.Machine", "Trapline"],
-        ["Trapline.Cli"] = ["Trapline.Core", "Trapline.Host", "Trapline.Storage", "Trapline.Virtio", "Trapline.X86", "Trapline.Machine", "Trapline", "Trapline.Control"],
+        ["Trapline.Cli"] = ["Trapline.Core", "Trapline.Host", "Trapline.Network", "Trapline.Storage", "Trapline.Virtio", "Trapline.X86", "Trapline.Machine", "Trapline", "Trapline.Control"],
     };
 
     public static TheoryData<string> Rooms => [.. Repository.Projects("src").Keys];

@@ -1,0 +1,119 @@
+using System.Net;
+using System.Runtime.InteropServices;
+using Trapline.Core;
+using Trapline.Host;
+
+namespace Trapline.Network.Passt;
+
+/// <summary>A network that needs no privileges: the guest's packets become sockets of the host in a passt process of its own.</summary>
+/// <remarks>
+/// passt looks at no TCP or UDP checksum of the guest's and takes segments of any length, so the guest may leave both undone. What it sends is correct, and
+/// came by no wire.
+/// </remarks>
+public sealed class PasstBackend : INetworkBackend
+{
+    private const string Program = "passt";
+    private const int StartMilliseconds = 5_000, EndMilliseconds = 1_000;
+
+    private readonly HelperProcess _process;
+    private readonly FrameLink _link;
+    private readonly Action<string> _report;
+    private INetworkSink? _sink;
+
+    private PasstBackend(HelperProcess process, StreamSocket socket, bool hasIp6, Action<string> report)
+    {
+        (_process, HasIp6, _report) = (process, hasIp6, report);
+        _link = new FrameLink(socket, Lost);
+    }
+
+    /// <summary>passt is installed.</summary>
+    public static bool IsInstalled => HelperProcess.Find(Program) is not null;
+
+    /// <summary>The guest's network has IPv6 beside IPv4.</summary>
+    public bool HasIp6 { get; }
+
+    public int Mtu => PasstOptions.Mtu;
+
+    public FrameOffloads Accepts => FrameOffloads.Checksum | FrameOffloads.TcpSegments4 | FrameOffloads.TcpSegments6;
+
+    internal int ProcessId => _process.Id;
+
+    /// <summary>Starts passt, which is ready when the guest is; with published ports, waits until it listens.</summary>
+    /// <param name="report">Is given a line for people if passt ends before it is told to. From any thread.</param>
+    /// <exception cref="BadInputException">passt is not installed, cannot run here, or a port is taken.</exception>
+    public static PasstBackend Start(PasstOptions options, Action<string> report)
+    {
+        string path = HelperProcess.Find(Program)
+            ?? throw new BadInputException("network 'user' needs passt, which is not installed: apt-get install passt, or use --net none");
+        HostRoutes routes = HostRoutes.Read();
+        PasstBackend backend = Start(path, options, routes, report);
+        if (options.Published.Count == 0 || backend.IsServing(StartMilliseconds))
+            return backend;
+        string reason = backend.Obstacle();
+        backend.Dispose();
+        throw new BadInputException($"network 'user': passt cannot publish {string.Join(", ", options.Published)}: {reason}");
+    }
+
+    public bool Send(ReadOnlySpan<byte> frame, in FrameOffload offload)
+    {
+        Span<byte> head = stackalloc byte[FrameLink.Prefix];
+        return _link.Send(head, frame);
+    }
+
+    public void Connect(INetworkSink sink)
+    {
+        _sink = sink;
+        sink.RoomAvailable += _link.Retry;
+        _link.Start("passt", record => sink.Receive(record, new FrameOffload(sink.Accepts & FrameOffloads.ChecksumIsValid)));
+    }
+
+    public void Dispose()
+    {
+        if (_sink is { } sink)
+            sink.RoomAvailable -= _link.Retry;
+        _link.Dispose();
+        _process.Dispose();
+    }
+
+    private static PasstBackend Start(string path, PasstOptions options, HostRoutes routes, Action<string> report)
+    {
+        (StreamSocket ours, SafeHandle theirs) = StreamSocket.Pair(FrameLink.SocketBytes);
+        try
+        {
+            HelperProcess process = HelperProcess.Start(path, PasstArguments.Make(options, routes), theirs);
+            return new PasstBackend(process, ours, PasstArguments.HasIp6(options, routes), report);
+        }
+        catch (IOException e)
+        {
+            ours.Dispose();
+            throw new BadInputException($"network 'user': '{path}' cannot be started: {e.Message}");
+        }
+        finally
+        {
+            theirs.Dispose();
+        }
+    }
+
+    /// <summary>Asks for the gateway's address, and waits for the answer, which stays for a guest that has no use for it.</summary>
+    private bool IsServing(int milliseconds)
+    {
+        // From everybody to everybody, so that passt does not take us for the guest.
+        Send(ArpFrame.Question(MacAddress.Broadcast, IPAddress.Parse(PasstOptions.Guest4), IPAddress.Parse(PasstOptions.Gateway4)), default);
+        return _link.WaitForData(milliseconds);
+    }
+
+    private void Lost()
+    {
+        _sink?.SetLink(false);
+        _report($"the network is gone: {Obstacle()}; the guest goes on without it");
+    }
+
+    /// <summary>Why passt ended, by its own words if it has any.</summary>
+    private string Obstacle()
+    {
+        bool ended = _process.WaitForEnd(EndMilliseconds);
+        // Where there is no system log it complains of that, too.
+        string? words = _process.TakeSayings().LastOrDefault(line => !line.StartsWith("Failed to send", StringComparison.Ordinal) && !line.StartsWith("Don't run as root", StringComparison.Ordinal));
+        return words is not null ? $"passt says: {words}" : ended ? "passt has ended" : "passt does not answer";
+    }
+}
