@@ -11,8 +11,14 @@ void refresh(const u8 *payload, usize size);
 void change_address(const u8 *from, const u8 *to);
 void __attribute__((noreturn)) system_down(enum ending ending);
 
+char *command_line_value(const char *name);
+void write_file(const char *path, const char *text);
+
 /* root.c */
 int root_up(void);
+
+/* net.c */
+void network_up(void);
 
 /* program.c */
 struct program {

@@ -1,30 +1,7 @@
 /* A root file system on a disk in place of the initramfs: trapline.root=DEVICE on the kernel's command line. */
 #include "init.h"
 
-enum { COMMAND_LINE_SIZE = 4096, ATTEMPTS = 200, PAUSE_MS = 10 };
-
-static char command_line[COMMAND_LINE_SIZE];
-
-/* The value of a word NAME=VALUE, cut off at its end; null if there is none. */
-static char *value_of(const char *name) {
-  usize length = length_of(name);
-  int fd = CALL2(SYS_open, "/proc/cmdline", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
-  isize size = CALL3(SYS_read, fd, command_line, COMMAND_LINE_SIZE - 1);
-  CALL1(SYS_close, fd);
-  for (isize i = 0; i < size; i++) {
-    if (i > 0 && command_line[i - 1] != ' ') continue;
-    usize same = 0;
-    while (same < length && i + (isize)same < size && command_line[i + same] == name[same]) same++;
-    if (same < length) continue;
-    char *value = command_line + i + length;
-    char *end = value;
-    while (end < command_line + size && *end != ' ' && *end != '\n') end++;
-    *end = 0;
-    return value;
-  }
-  return 0;
-}
+enum { ATTEMPTS = 200, PAUSE_MS = 10 };
 
 static void keep(const char *from, const char *to) {
   CALL2(SYS_mkdir, to, 0755);
@@ -33,7 +10,7 @@ static void keep(const char *from, const char *to) {
 
 /* Mounts it, takes along what is mounted, and goes there for good. Whether there is one. */
 int root_up(void) {
-  char *device = value_of("trapline.root=");
+  char *device = command_line_value("trapline.root=");
   if (!device) return 0;
   CALL2(SYS_mkdir, "/newroot", 0755);
   isize mounted = -1;

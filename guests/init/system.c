@@ -3,7 +3,30 @@
 
 static const u64 shutdown_signals = 1ul << (SIGUSR1 - 1) | 1ul << (SIGUSR2 - 1) | 1ul << (SIGTERM - 1) | 1ul << (SIGINT - 1);
 
-static void write_file(const char *path, const char *text) {
+/* The value of a word NAME=VALUE on the kernel's command line, until the next call; null if there is none. */
+char *command_line_value(const char *name) {
+  enum { SIZE = 4096 };
+  static char line[SIZE];
+  usize length = length_of(name);
+  int fd = CALL2(SYS_open, "/proc/cmdline", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  isize size = CALL3(SYS_read, fd, line, SIZE - 1);
+  CALL1(SYS_close, fd);
+  for (isize i = 0; i < size; i++) {
+    if (i > 0 && line[i - 1] != ' ') continue;
+    usize same = 0;
+    while (same < length && i + (isize)same < size && line[i + same] == name[same]) same++;
+    if (same < length) continue;
+    char *value = line + i + length;
+    char *end = value;
+    while (end < line + size && *end != ' ' && *end != '\n') end++;
+    *end = 0;
+    return value;
+  }
+  return 0;
+}
+
+void write_file(const char *path, const char *text) {
   int fd = CALL2(SYS_open, path, O_WRONLY | O_CLOEXEC);
   if (fd < 0) return;
   say(fd, text);
@@ -68,7 +91,9 @@ void system_up(void) {
   CALL2(SYS_sethostname, "trapline", 8);
   bring_loopback_up();
   for (usize i = 0; i < sizeof modules / sizeof *modules; i++) load_module(modules[i]);
-  if (root_up()) return;
+  int on_disk = root_up();
+  network_up();
+  if (on_disk) return;
   static const char *const install[] = { "busybox", "--install", "-s", 0 };
   run_and_wait("/bin/busybox", install);
 }

@@ -5,6 +5,9 @@ using Trapline.Core;
 using Trapline.Host;
 using Trapline.Images;
 using Trapline.Machine;
+using Trapline.Network;
+using Trapline.Network.Passt;
+using Trapline.Networks;
 using Trapline.Storage;
 using Trapline.Storage.Qcow2;
 using Trapline.Virtio.Console;
@@ -50,6 +53,7 @@ internal sealed class RunResources : IDisposable
     public DeviceSpecification OpenDevices(RunSettings settings) => new()
     {
         Disks = OpenDisks(settings),
+        Networks = OpenNetworks(settings),
         Entropy = settings.Entropy,
         Balloon = settings.Balloon,
         Socket = settings.Socket,
@@ -59,6 +63,47 @@ internal sealed class RunResources : IDisposable
     /// <exception cref="BadInputException">A disk cannot be opened.</exception>
     public IReadOnlyList<DiskDevice> OpenDisks(RunSettings settings) =>
         [.. settings.Image is { } name ? [OpenImage(name)] : Array.Empty<DiskDevice>(), .. settings.Disks.Select(disk => new DiskDevice(disk.Path, Use(DiskImage.Open(disk)), disk.Serial ?? ""))];
+
+    /// <summary>The cards that the user named, or the one that a machine has unless its user names others.</summary>
+    private IReadOnlyList<NetworkDevice> OpenNetworks(RunSettings settings)
+    {
+        if (settings.Network.Cards is null && !PasstBackend.IsInstalled)
+        {
+            if (settings.Verbose)
+                Console.Error.WriteLine("trapline: no network: passt is not installed (apt-get install passt)");
+            return [];
+        }
+        return [.. (settings.Network.Cards ?? [NetworkSpecification.User]).Where(c => c.Kind != NetworkKind.None).Select(c => OpenNetwork(c, settings.Network.Published))];
+    }
+
+    /// <summary>The cards of a saved machine, connected to what the user says, else to what they were connected to.</summary>
+    /// <exception cref="BadInputException">There is no such network.</exception>
+    public IReadOnlyList<NetworkDevice> ReopenNetworks(NetworkSettings settings, IReadOnlyList<NetworkDevice> saved)
+    {
+        NetworkSpecification[] before = [.. saved.Select(n => NetworkSpecification.Parse("--net", n.Name))];
+        // --publish alone chooses no network: the saved ones stay.
+        bool isNamed = settings.Cards is { } named && !(settings.Published.Count > 0 && ReferenceEquals(named[0], NetworkSpecification.User));
+        return [.. (isNamed ? settings.Cards! : before).Select(c => OpenNetwork(c, c.Kind == NetworkKind.User ? settings.Published : []))];
+    }
+
+    private NetworkDevice OpenNetwork(NetworkSpecification specification, IReadOnlyList<PublishedPort> published)
+    {
+        NetworkConnection connection = new()
+        {
+            Published = specification.Kind == NetworkKind.User ? published : [],
+            Report = line => Console.Error.WriteLine("trapline: " + line),
+        };
+        try
+        {
+            NetworkDevice device = connection.Open(specification);
+            Use(device.Backend);
+            return device;
+        }
+        catch (BadInputException e)
+        {
+            throw OptionNames.Named(e);
+        }
+    }
 
     /// <summary>The first disk: what it writes goes to a file that nobody sees and that ends with this process.</summary>
     private DiskDevice OpenImage(string name)

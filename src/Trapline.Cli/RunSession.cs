@@ -137,7 +137,11 @@ internal sealed class RunSession(RunSettings settings)
         IReadOnlyList<DiskDevice> disks = resources.OpenDisks(settings);
         VirtualMachine vm = VirtualMachine.Restore(snapshot, saved => saved with
         {
-            Devices = disks.Count == 0 ? saved.Devices : saved.Devices with { Disks = disks },
+            Devices = saved.Devices with
+            {
+                Disks = disks.Count == 0 ? saved.Devices.Disks : disks,
+                Networks = resources.ReopenNetworks(settings.Network, saved.Devices.Networks),
+            },
             Cpu = saved.Cpu with { Engine = settings.Cpu.Engine.Length > 0 ? settings.Cpu.Engine : saved.Cpu.Engine },
             End = settings.End with { NoReboot = true, PanicDevice = saved.End.PanicDevice },
             Diagnostics = diagnostics,

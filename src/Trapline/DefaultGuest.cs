@@ -26,16 +26,27 @@ internal static class DefaultGuest
             ports[i] = specification.Consoles.Serial[i];
         ports[0] ??= NullCharacterBackend.Instance;
         ports[AgentPort] = agent;
+        string line = string.Join(' ', (string[])[CommandLine, .. Addresses(specification.Devices.Networks), .. string.IsNullOrEmpty(append) ? [] : new[] { append }]);
         return specification with
         {
             Boot = new BootSpecification
             {
                 Kernel = new BootFile(images.KernelPath, images.Kernel),
                 Initrd = new BootFile("the default guest's initramfs", Initramfs.Build(images, GuestModules.For(specification))),
-                CommandLine = string.IsNullOrEmpty(append) ? CommandLine : CommandLine + " " + append,
+                CommandLine = line,
             },
             Consoles = specification.Consoles with { Serial = ports },
         };
+    }
+
+    /// <summary>What init reads (guests/init/net.c): a guest that knows its addresses need not wait for somebody to tell it.</summary>
+    private static IEnumerable<string> Addresses(IReadOnlyList<NetworkDevice> networks)
+    {
+        for (int i = 0; i < networks.Count; i++)
+        {
+            if (networks[i].Guest is { } guest)
+                yield return $"trapline.eth{i}={guest.Ip4},{guest.Gateway4},{guest.NameServer},{guest.Ip6},{guest.Gateway6}";
+        }
     }
 
     /// <summary>Puts a tail on the first port, for the lines that explain an end.</summary>

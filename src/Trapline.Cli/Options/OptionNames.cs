@@ -15,6 +15,7 @@ internal static class OptionNames
         ("engine '", "--engine: engine '"),
         ("disk '", "--disk: disk '"),
         ("vsock '", "--vsock: vsock '"),
+        ("network '", "--net '"),
         ("devices:", "--disk: devices:"),
         ("code of", "--hex: code of"),
         ("32-bit code at", "--code32: 32-bit code at"),

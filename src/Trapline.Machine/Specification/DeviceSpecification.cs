@@ -42,7 +42,11 @@ public sealed record DiskDevice(string Name, IDiskBackend Backend, string Serial
 /// <summary>A network card of the machine.</summary>
 /// <param name="Name">For people: what it is connected to.</param>
 /// <param name="Guest">What the default guest is told of the network, so that it need not ask; null leaves the card without addresses.</param>
-public sealed record NetworkDevice(string Name, INetworkBackend Backend, MacAddress Address, GuestAddresses? Guest = null);
+public sealed record NetworkDevice(string Name, INetworkBackend Backend, MacAddress Address, GuestAddresses? Guest = null)
+{
+    /// <summary>Makes the same connection once more, for a copy of the machine, whose own it is; null if there can be only one.</summary>
+    public Func<INetworkBackend>? ConnectCopy { get; init; }
+}
 
 /// <summary>The addresses of a guest's network card.</summary>
 /// <param name="Ip4">ADDRESS/PREFIX; null for none.</param>

@@ -18,7 +18,8 @@ public sealed class PasstBackend : INetworkBackend
     private readonly HelperProcess _process;
     private readonly FrameLink _link;
     private readonly Action<string> _report;
-    private INetworkSink? _sink;
+    private volatile INetworkSink? _sink;
+    private volatile bool _isLost;
 
     private PasstBackend(HelperProcess process, StreamSocket socket, bool hasIp6, Action<string> report)
     {
@@ -62,15 +63,20 @@ public sealed class PasstBackend : INetworkBackend
 
     public void Connect(INetworkSink sink)
     {
-        _sink = sink;
+        INetworkSink? before = _sink;
+        before?.RoomAvailable -= _link.Retry;
         sink.RoomAvailable += _link.Retry;
-        _link.Start("passt", record => sink.Receive(record, new FrameOffload(sink.Accepts & FrameOffloads.ChecksumIsValid)));
+        _sink = sink;
+        if (before is null)
+            _link.Start("passt", Receive);
+        _link.Retry();
+        if (_isLost)
+            sink.SetLink(false);
     }
 
     public void Dispose()
     {
-        if (_sink is { } sink)
-            sink.RoomAvailable -= _link.Retry;
+        _sink?.RoomAvailable -= _link.Retry;
         _link.Dispose();
         _process.Dispose();
     }
@@ -102,8 +108,15 @@ public sealed class PasstBackend : INetworkBackend
         return _link.WaitForData(milliseconds);
     }
 
+    private bool Receive(ReadOnlySpan<byte> frame)
+    {
+        INetworkSink sink = _sink!;
+        return sink.Receive(frame, new FrameOffload(sink.Accepts & FrameOffloads.ChecksumIsValid));
+    }
+
     private void Lost()
     {
+        _isLost = true;
         _sink?.SetLink(false);
         _report($"the network is gone: {Obstacle()}; the guest goes on without it");
     }

@@ -8,7 +8,7 @@ public sealed record PasstOptions
     /// <summary>The guest's address and the host's within the guest's network: 10.0.2.0/24, as users of other monitors know it.</summary>
     public const string Guest4 = "10.0.2.15", Gateway4 = "10.0.2.2";
 
-    public const int Prefix4 = 24;
+    public const int Prefix4 = 24, Prefix6 = 64;
 
     /// <summary>A unique local address (RFC 4193), where the host has IPv6.</summary>
     public const string Guest6 = "fd54:7261:706c::15", Gateway6 = "fe80::2";
