@@ -9,6 +9,7 @@ namespace Trapline;
 public sealed partial class VirtualMachine
 {
     private readonly CancellationTokenSource _disposing = new();
+    private readonly List<INetworkBackend> _connections = [];
     private Snapshot? _snapshot;
 
     /// <summary>
@@ -62,7 +63,8 @@ public sealed partial class VirtualMachine
     /// <param name="change">What is to differ in copy number n, from 0: it is given this machine's specification with back ends that go nowhere, and without traces.</param>
     /// <remarks>
     /// A copy of the default guest gets a time of day, a seed and addresses of its network cards of its own before it runs a program for its host. What programs had drawn from
-    /// their own random numbers before is the same in all copies. A program that ran goes on in each copy, without its streams.
+    /// their own random numbers before is the same in all copies. A program that ran goes on in each copy, without its streams. Its network cards are
+    /// connected to the same networks (<see cref="NetworkDevice.ConnectCopy"/>), without published ports, which lead to one machine only.
     /// </remarks>
     /// <exception cref="BadInputException">A disk that can be written would be shared.</exception>
     /// <exception cref="InvalidOperationException">The machine has ended.</exception>
@@ -95,7 +97,7 @@ public sealed partial class VirtualMachine
                 MachineSpecification given = specification with { Devices = specification.Devices.ForCopy() };
                 MachineSpecification own = change is null ? given : change(i, given);
                 CheckDisks(image.Specification.Devices, own.Devices);
-                copies.Add(Continue(image, own, agentPort));
+                copies.Add(ContinueConnected(image, own, given.Devices.Networks, agentPort));
                 copies[i].Start();
             }
             return copies;
@@ -103,6 +105,31 @@ public sealed partial class VirtualMachine
         catch
         {
             copies.ForEach(copy => copy.Dispose());
+            throw;
+        }
+    }
+
+    /// <summary>Makes the copy, with a connection of its own for each card that was not given another.</summary>
+    private static VirtualMachine ContinueConnected(MachineImage image, MachineSpecification specification, IReadOnlyList<NetworkDevice> unconnected, int agentPort)
+    {
+        List<INetworkBackend> connections = [];
+        NetworkDevice[] networks = [.. specification.Devices.Networks];
+        try
+        {
+            for (int i = 0; i < Math.Min(networks.Length, unconnected.Count); i++)
+            {
+                if (networks[i].ConnectCopy is not { } connect || networks[i].Backend != unconnected[i].Backend)
+                    continue;
+                connections.Add(connect());
+                networks[i] = networks[i] with { Backend = connections[^1] };
+            }
+            VirtualMachine vm = Continue(image, specification with { Devices = specification.Devices with { Networks = networks } }, agentPort);
+            vm._connections.AddRange(connections);
+            return vm;
+        }
+        catch
+        {
+            connections.ForEach(connection => connection.Dispose());
             throw;
         }
     }

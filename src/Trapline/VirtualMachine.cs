@@ -152,6 +152,7 @@ public sealed partial class VirtualMachine : IDisposable
     {
         _disposing.Cancel();
         _machine.Dispose();
+        _connections.ForEach(connection => connection.Dispose());
         _agent?.Dispose();
         MemoryChecked.Wait();
         _snapshot?.Dispose();

@@ -34,8 +34,10 @@ public sealed record NetworkConnection
 
     private INetworkBackend Connect(NetworkSpecification specification, IReadOnlyList<PublishedPort> published) => specification.Kind switch
     {
+        NetworkKind.User when specification.Allow is not null => throw new BadInputException("network 'user' with a list of what is allowed: not yet"),
         NetworkKind.User => PasstBackend.Start(new PasstOptions { Published = published }, Report),
-        _ => new UnpluggedBackend(),
+        NetworkKind.None => new UnpluggedBackend(),
+        _ => throw new BadInputException($"network '{specification}': not yet"),
     };
 
     private static GuestAddresses? Addresses(NetworkSpecification specification, INetworkBackend backend) => backend switch
