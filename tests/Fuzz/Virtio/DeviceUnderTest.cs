@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Net.Sockets;
 using Trapline.Core;
 using Trapline.Memory;
@@ -7,22 +6,23 @@ using Trapline.Virtio;
 using Trapline.Virtio.Balloon;
 using Trapline.Virtio.Block;
 using Trapline.Virtio.Console;
+using Trapline.Virtio.Network;
 using Trapline.Virtio.Rng;
 using Trapline.Virtio.Tests;
 using Trapline.Virtio.Vsock;
 
 namespace Trapline.Fuzz.Virtio;
 
-/// <summary>A device of one type with memory and back ends of its own, and how a request for it begins.</summary>
+/// <summary>A device of one type with memory and back ends of its own.</summary>
 internal sealed class DeviceUnderTest : IDisposable
 {
     public const int MemoryBytes = 1 << 20;
 
     private readonly List<IDisposable> _open = [];
 
-    public static readonly string[] Types = ["block", "rng", "balloon", "console", "vsock"];
+    public static readonly string[] Types = ["block", "rng", "balloon", "console", "vsock", "net"];
 
-    public DeviceUnderTest(string type, string folder)
+    public DeviceUnderTest(string type, string folder, RandomSource random)
     {
         Type = type;
         Memory = GuestMemory.Flat(MemoryBytes);
@@ -32,6 +32,7 @@ internal sealed class DeviceUnderTest : IDisposable
             "rng" => new VirtioRng(Memory),
             "balloon" => new VirtioBalloon(Memory),
             "console" => new VirtioConsole(Memory, [new ConsolePortSpecification("one", new EchoLine()), new ConsolePortSpecification("two", new EchoLine(), IsConsole: true)]),
+            "net" => new VirtioNetwork("fuzz", Memory, new TestNetwork(random.OneIn(2) ? FrameOffloads.None : (FrameOffloads)7, loopsBack: true), new MacAddress(0x02_00_00_00_00_01), queuePairs: 2),
             _ => new VirtioVsock(Memory, 3, Path.Combine(folder, "v")),
         };
         _open.Add(device);
@@ -45,45 +46,6 @@ internal sealed class DeviceUnderTest : IDisposable
     public GuestMemory Memory { get; }
 
     public DriverFunction Driver { get; }
-
-    /// <summary>Writes what a driver would say at the beginning of a request, more or less.</summary>
-    public void WriteHead(RandomSource random, ulong at, int queue)
-    {
-        Span<byte> head = stackalloc byte[64];
-        for (int i = 0; i < head.Length; i += 8)
-            BinaryPrimitives.WriteUInt64LittleEndian(head[i..], random.OneIn(3) ? random.Integer() : 0);
-        switch (Type)
-        {
-            case "block":
-                uint[] types = [0, 1, 1, 4, 8, 11, 13, 2];
-                BinaryPrimitives.WriteUInt32LittleEndian(head, types[random.Below(types.Length)]);
-                BinaryPrimitives.WriteUInt64LittleEndian(head[8..], random.OneIn(4) ? random.Integer() : (ulong)random.Below(2048));
-                BinaryPrimitives.WriteUInt64LittleEndian(head[16..], (ulong)random.Below(2048));
-                BinaryPrimitives.WriteUInt64LittleEndian(head[24..], (ulong)random.Below(64));
-                break;
-            case "balloon":
-                for (int i = 0; i < head.Length; i += 4)
-                    BinaryPrimitives.WriteUInt32LittleEndian(head[i..], random.OneIn(8) ? (uint)random.Integer() : 0xC0 + (uint)random.Below(0x40));
-                break;
-            case "console":
-                BinaryPrimitives.WriteUInt32LittleEndian(head, (uint)random.Below(4));
-                BinaryPrimitives.WriteUInt16LittleEndian(head[4..], (ushort)random.Below(9));
-                BinaryPrimitives.WriteUInt16LittleEndian(head[6..], (ushort)random.Below(2));
-                break;
-            case "vsock" when queue == 1:
-                BinaryPrimitives.WriteUInt64LittleEndian(head, random.OneIn(16) ? random.Integer() : 3);
-                BinaryPrimitives.WriteUInt64LittleEndian(head[8..], random.OneIn(16) ? random.Integer() : 2);
-                BinaryPrimitives.WriteUInt32LittleEndian(head[16..], (uint)random.Below(400));
-                BinaryPrimitives.WriteUInt32LittleEndian(head[20..], random.OneIn(4) ? 2u : 1u);
-                BinaryPrimitives.WriteUInt32LittleEndian(head[24..], random.OneIn(4) ? (uint)random.Integer() : (uint)random.Below(64));
-                BinaryPrimitives.WriteUInt16LittleEndian(head[28..], random.OneIn(16) ? (ushort)random.Integer() : (ushort)1);
-                BinaryPrimitives.WriteUInt16LittleEndian(head[30..], (ushort)random.Below(9));
-                BinaryPrimitives.WriteUInt32LittleEndian(head[32..], (uint)random.Below(4));
-                BinaryPrimitives.WriteUInt32LittleEndian(head[36..], (uint)random.Integer());
-                break;
-        }
-        Memory.TryWrite(new Gpa(at), head);
-    }
 
     public void Dispose()
     {

@@ -16,7 +16,7 @@ namespace Trapline.Fuzz.Virtio;
 /// </remarks>
 internal static class VirtioFuzzer
 {
-    private const ulong QueuesAt = 0x1000, QueueStride = 0x4000, DataAt = 0x8_0000, TablesAt = 0xC_0000;
+    private const ulong QueuesAt = 0x1000, QueueStride = 0x4000, TablesAt = 0xB_8000;
     private const int MostQueues = 6, BatchesPerLife = 40, LivesPerDevice = 200;
     private const long MostGrowth = 64 << 20;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
@@ -54,12 +54,14 @@ internal static class VirtioFuzzer
     {
         Stopwatch time = Stopwatch.StartNew();
         RandomSource random = new(seed);
-        long requests = 0, used = 0, resets = 0, breaks = 0, baseline = 0;
+        long requests = 0, resets = 0, breaks = 0, baseline = 0;
+        Dictionary<string, (long Requests, long Used)> byType = types.ToDictionary(t => t, _ => (0L, 0L));
         TimeSpan slowest = TimeSpan.Zero;
         for (int round = 0; time.Elapsed.TotalSeconds < seconds && requests < cases; round++)
         {
             using TemporaryDirectory folder = new();
-            using DeviceUnderTest device = new(types[round % types.Length], folder.Path);
+            using DeviceUnderTest device = new(types[round % types.Length], folder.Path, random);
+            long requestsBefore = requests, used = 0;
             for (int life = 0; life < LivesPerDevice && time.Elapsed.TotalSeconds < seconds && requests < cases; life++)
             {
                 Live(random, device, ref requests, ref used);
@@ -73,11 +75,15 @@ internal static class VirtioFuzzer
                     return 1;
                 }
             }
+            (long Requests, long Used) sum = byType[device.Type];
+            byType[device.Type] = (sum.Requests + requests - requestsBefore, sum.Used + used);
             if (round + 1 == types.Length)
                 baseline = ProcessBytes();
         }
         long growth = baseline == 0 ? 0 : ProcessBytes() - baseline;
-        Console.WriteLine($"{requests:N0} requests ({used:N0} used), {resets:N0} resets, {breaks:N0} devices broken by their drivers, slowest reset {slowest.TotalMilliseconds:f0} ms, memory {growth >> 20:+0;-0;0} MiB since all types were seen, seed {seed}");
+        foreach ((string type, (long made, long used)) in byType)
+            Console.WriteLine($"{type}: {made:N0} requests, {used:N0} used");
+        Console.WriteLine($"{requests:N0} requests ({byType.Values.Sum(t => t.Used):N0} used), {resets:N0} resets, {breaks:N0} devices broken by their drivers, slowest reset {slowest.TotalMilliseconds:f0} ms, memory {growth >> 20:+0;-0;0} MiB since all types were seen, seed {seed}");
         return growth > MostGrowth ? 1 : 0;
     }
 
@@ -100,63 +106,61 @@ internal static class VirtioFuzzer
     private static void Live(RandomSource random, DeviceUnderTest device, ref long requests, ref long used)
     {
         DriverFunction driver = device.Driver;
+        RequestGenerator generator = new(device);
         bool packed = random.OneIn(3);
-        ulong features = random.Next() & driver.Offered & ~VirtioFeatures.RingPacked | VirtioFeatures.Version1 | (packed ? VirtioFeatures.RingPacked : 0);
+        ulong layout = VirtioFeatures.Version1 | (packed ? VirtioFeatures.RingPacked : 0), offered = driver.Offered & ~VirtioFeatures.RingPacked;
         device.Memory.TryWrite(new Gpa(QueuesAt), new byte[MostQueues * QueueStride]);
-        driver.Negotiate(features);
+        // A choice that does not go together is refused, and all of them do.
+        if (!driver.Negotiate((random.Next() & offered) | layout))
+            driver.Negotiate(offered | layout);
         int count = Math.Min(driver.Device.Queues.Count, MostQueues);
-        DriverQueue[] queues = new DriverQueue[count];
+        CountedQueue[] queues = new CountedQueue[count];
         for (int q = 0; q < count; q++)
         {
-            ushort size = (ushort)(packed && random.OneIn(4) ? 1 + random.Below(64) : 1 << random.Below(7));
+            ushort size = (ushort)(packed && random.OneIn(4) ? 1 + random.Below(64) : 1 << (random.OneIn(16) ? random.Below(3) : 3 + random.Below(4)));
             size = Math.Min(size, driver.Device.Queues[q].MaximumSize);
-            queues[q] = driver.Queue(q, QueuesAt + (QueueStride * (ulong)q) + (random.OneIn(200) ? random.Integer() : 0), size, packed);
+            queues[q] = new CountedQueue(driver.Queue(q, QueuesAt + (QueueStride * (ulong)q) + (random.OneIn(400) ? random.Integer() : 0), size, packed));
         }
         driver.DriverOk();
         for (int batch = 0; batch < BatchesPerLife && (driver.Status & 64) == 0; batch++)
         {
-            int q = random.Below(count), made = 1 + random.Below(16), taken = 0;
-            for (int i = 0; i < made; i++)
-                Add(random, device, queues[q], q);
+            int q = random.Below(count), wanted = 1 + random.Below(16), made = 0, taken = 0;
+            while (made < wanted && TryAdd(random, driver, generator, queues[q], q, count))
+                made++;
             requests += made;
             driver.Kick(q);
-            if (random.OneIn(12))
+            if (random.OneIn(24))
                 Disturb(random, device, queues);
-            for (int turn = 0; turn < 400 && taken < made; turn++)
+            for (int turn = 0; turn < 200 && taken < made; turn++)
             {
-                if (queues[q].TakeUsed() is not null)
+                if (queues[q].TryTake())
                     taken++;
+                else if (turn % 8 == 7)
+                    Thread.Yield();
                 else
                     Thread.SpinWait(20);
+            }
+            // What input and other queues' requests brought.
+            foreach (CountedQueue queue in queues)
+            {
+                while (queue.TryTake())
+                    taken++;
             }
             used += taken;
         }
     }
 
-    private static void Add(RandomSource random, DeviceUnderTest device, DriverQueue queue, int q)
+    private static bool TryAdd(RandomSource random, DriverFunction driver, RequestGenerator generator, CountedQueue queue, int q, int queues)
     {
-        Span<Buffer> buffers = stackalloc Buffer[6];
-        int count = 1 + random.Below(Math.Min((int)queue.Size, 5));
-        ulong at = DataAt + ((ulong)random.Below(0x3_0000) & ~63ul);
-        device.WriteHead(random, at, q);
-        int readable = random.OneIn(8) ? random.Below(count + 1) : 1 + random.Below(count);
-        for (int i = 0; i < count; i++)
-        {
-            uint length = random.Below(8) switch { 0 => 1, 1 => 16, 2 => 512, 3 => 44, 4 => 4096, 5 => 1024, _ => (uint)random.Below(2000) };
-            if (random.OneIn(400))
-                length = (uint)random.Integer();
-            ulong address = i == 0 ? at : random.OneIn(400) ? random.Integer() : DataAt + (ulong)random.Below(0x3_0000);
-            buffers[i] = new Buffer(address, i == 0 && random.Below(4) != 0 ? device.Type == "block" ? 16 : 16 + (uint)random.Below(100) : length, i >= readable);
-        }
-        if (random.OneIn(300))
-            buffers[random.Below(count)] = buffers[random.Below(count)] with { Writable = random.OneIn(2) };
-        if (random.OneIn(4))
-            queue.AddIndirect(TablesAt + (ulong)(random.Below(256) * 128), buffers[..count]);
-        else
-            queue.Add(buffers[..count]);
+        ReadOnlySpan<Buffer> buffers = generator.Make(random, q, queues);
+        bool indirect = driver.Device.Has(VirtioFeatures.IndirectDescriptors) && random.OneIn(2);
+        if (!queue.HasRoom(indirect ? 1 : buffers.Length) || buffers.Length > queue.Queue.Size)
+            return false;
+        queue.Add(buffers, indirect ? TablesAt + (ulong)(random.Below(256) * 128) : 0);
+        return true;
     }
 
-    private static void Disturb(RandomSource random, DeviceUnderTest device, DriverQueue[] queues)
+    private static void Disturb(RandomSource random, DeviceUnderTest device, CountedQueue[] queues)
     {
         DriverFunction driver = device.Driver;
         switch (random.Below(12))
@@ -165,7 +169,7 @@ internal static class VirtioFuzzer
                 device.Memory.TryWrite(new Gpa(QueuesAt + (ulong)random.Below(MostQueues * (int)QueueStride)), [(byte)random.Next(), (byte)random.Next()]);
                 break;
             case 1: // a descriptor that leads anywhere
-                queues[0].Put(QueuesAt + (16ul * (ulong)random.Below(64)), new Buffer(random.Integer(), (uint)random.Integer(), false), (ushort)random.Next(), (ushort)random.Next());
+                queues[0].Queue.Put(QueuesAt + (16ul * (ulong)random.Below(64)), new Buffer(random.Integer(), (uint)random.Integer(), false), (ushort)random.Next(), (ushort)random.Next());
                 break;
             case 2:
                 driver.Write(0x16, 2, (ulong)random.Below(queues.Length));
