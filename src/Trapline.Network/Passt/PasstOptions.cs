@@ -11,7 +11,7 @@ public sealed record PasstOptions
     public const int Prefix4 = 24, Prefix6 = 64;
 
     /// <summary>A unique local address (RFC 4193), where the host has IPv6.</summary>
-    public const string Guest6 = "fd54:7261:706c::15", Gateway6 = "fe80::2";
+    public const string Guest6 = "fd54:7261:706c::15", Network6 = "fd54:7261:706c::", Gateway6 = "fe80::2";
 
     /// <summary>The gateway's card.</summary>
     public static MacAddress Gateway { get; } = new(0x52_54_00_12_35_02);

@@ -24,27 +24,29 @@ public sealed record NetworkConnection
     /// <exception cref="BadInputException">There is no such network, or something that it needs is missing.</exception>
     public NetworkDevice Open(NetworkSpecification specification)
     {
-        INetworkBackend backend = Connect(specification, Published);
-        return new NetworkDevice(specification.ToString(), backend, specification.Address ?? MacAddress.Random(), Addresses(specification, backend))
+        INetworkBackend backend = Connect(specification, Published, out GuestAddresses? addresses);
+        return new NetworkDevice(specification.ToString(), backend, specification.Address ?? MacAddress.Random(), addresses)
         {
             // A port of the host leads to one machine only.
-            ConnectCopy = specification.Kind == NetworkKind.Tap ? null : () => Connect(specification, []),
+            ConnectCopy = specification.Kind == NetworkKind.Tap ? null : () => Connect(specification, [], out _),
         };
     }
 
-    private INetworkBackend Connect(NetworkSpecification specification, IReadOnlyList<PublishedPort> published) => specification.Kind switch
+    private INetworkBackend Connect(NetworkSpecification specification, IReadOnlyList<PublishedPort> published, out GuestAddresses? addresses)
     {
-        NetworkKind.User when specification.Allow is not null => throw new BadInputException("network 'user' with a list of what is allowed: not yet"),
-        NetworkKind.User => PasstBackend.Start(new PasstOptions { Published = published }, Report),
-        NetworkKind.None => new UnpluggedBackend(),
-        _ => throw new BadInputException($"network '{specification}': not yet"),
-    };
-
-    private static GuestAddresses? Addresses(NetworkSpecification specification, INetworkBackend backend) => backend switch
-    {
-        PasstBackend passt => new GuestAddresses(
-            $"{PasstOptions.Guest4}/{PasstOptions.Prefix4}", PasstOptions.Gateway4, PasstOptions.Gateway4,
-            passt.HasIp6 ? $"{PasstOptions.Guest6}/{PasstOptions.Prefix6}" : null, passt.HasIp6 ? PasstOptions.Gateway6 : null),
-        _ => specification.Guest4 is { } address ? new GuestAddresses(address) : null,
-    };
+        addresses = specification.Guest4 is { } given ? new GuestAddresses(given) : null;
+        switch (specification.Kind)
+        {
+            case NetworkKind.User:
+                INetworkBackend backend = UserNetwork.Start(published, specification.Allow, Report, out bool hasIp6);
+                addresses = new GuestAddresses(
+                    $"{PasstOptions.Guest4}/{PasstOptions.Prefix4}", PasstOptions.Gateway4, PasstOptions.Gateway4,
+                    hasIp6 ? $"{PasstOptions.Guest6}/{PasstOptions.Prefix6}" : null, hasIp6 ? PasstOptions.Gateway6 : null);
+                return backend;
+            case NetworkKind.None:
+                return new UnpluggedBackend();
+            default:
+                throw new BadInputException($"network '{specification}': not yet");
+        }
+    }
 }
