@@ -26,7 +26,7 @@ public interface INetworkSink
     /// <summary>What may be left undone in a frame given to <see cref="Receive"/>: what the guest's driver agreed to. May change when the driver starts anew.</summary>
     FrameOffloads Accepts { get; }
 
-    /// <summary>Takes one frame at once, on the back end's thread. What must not be undone and is, is dropped, as are frames while no driver listens.</summary>
+    /// <summary>Takes one frame at once. From any thread, several at a time. What must not be undone and is, is dropped, as are frames while no driver listens.</summary>
     /// <returns>False if the guest has no buffer for it: the back end keeps it until <see cref="RoomAvailable"/>, or drops it.</returns>
     bool Receive(ReadOnlySpan<byte> frame, in FrameOffload offload);
 

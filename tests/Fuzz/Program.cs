@@ -1,15 +1,19 @@
 using System.Globalization;
 using Trapline.Fuzz;
 using Trapline.Fuzz.Images;
+using Trapline.Fuzz.Network;
 using Trapline.Fuzz.Virtio;
 
 // ./dev fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,…] [--survey] [--bits 32|64] [--translator] [--translator-stress] [--without-pext]
 // ./dev fuzz virtio [--seconds N] [--cases N] [--seed S] [--only TYPE]
+// ./dev fuzz network [--seconds N] [--cases N] [--seed S]
 // ./dev fuzz image|image-power|image-kill [--seconds N] [--cases N] [--seed S]
 if (ImageFuzzer.Knows(args))
     return ImageFuzzer.Run(args);
 if (VirtioFuzzer.Knows(args))
     return VirtioFuzzer.Run(args);
+if (NetworkFuzzer.Knows(args))
+    return NetworkFuzzer.Run(args);
 if (args.Length == 0 || args[0] != "cpu")
 {
     Console.Error.WriteLine("usage: fuzz cpu [--seconds N] [--cases N] [--seed S] [--case I] [--only MNEMONIC,...] [--survey] [--bits 32|64] [--translator] [--translator-stress] [--without-pext]");
@@ -18,6 +22,8 @@ if (args.Length == 0 || args[0] != "cpu")
     Console.Error.WriteLine("  mutated qcow2 images; images on a disk that loses power; writers that are killed");
     Console.Error.WriteLine("   or: fuzz virtio [--seconds N] [--cases N] [--seed S] [--only TYPE]");
     Console.Error.WriteLine("  hostile drivers of all virtio devices");
+    Console.Error.WriteLine("   or: fuzz network [--seconds N] [--cases N] [--seed S]");
+    Console.Error.WriteLine("  mutated frames through the filter of --allow-net");
     Console.Error.WriteLine("  --case     run again the one case of a seed that a failure named");
     Console.Error.WriteLine("  --bits     32-bit code alone, or 64-bit code; else one case in four is 32-bit");
     Console.Error.WriteLine("  --translator  one instruction at a time by translation instead of the interpreter");
