@@ -22,6 +22,26 @@ public interface IDiskBackend : IDisposable
 
     void Write(long offset, ReadOnlySpan<byte> source);
 
+    /// <summary>Reads into a range of scattered memory: at once, where the disk can.</summary>
+    void Read(long offset, IScatteredMemory memory, long from, long length)
+    {
+        foreach (Span<byte> part in new ScatteredRange(memory, from, length))
+        {
+            Read(offset, part);
+            offset += part.Length;
+        }
+    }
+
+    /// <summary>Writes a range of scattered memory: at once, where the disk can.</summary>
+    void Write(long offset, IScatteredMemory memory, long from, long length)
+    {
+        foreach (Span<byte> part in new ScatteredRange(memory, from, length))
+        {
+            Write(offset, part);
+            offset += part.Length;
+        }
+    }
+
     void Flush();
 
     /// <summary>The guest no longer needs the range: it may read as anything that was there, or zeroes. Partial blocks may be ignored.</summary>

@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
+using Trapline.Core;
 
 namespace Trapline.Host;
 
@@ -10,6 +11,9 @@ public sealed class HostFile : IDisposable
 {
     private const int SeekEnd = 2, SeekData = 3, SeekHole = 4;
     private const int NoSuchAddress = 6;
+
+    /// <summary>Parts of memory in one system call: a request of virtio's has no more, and the host takes up to 1,024.</summary>
+    private const int MostParts = 256;
 
     private readonly SafeFileHandle _handle;
     private readonly int _descriptor;
@@ -68,6 +72,46 @@ public sealed class HostFile : IDisposable
     }
 
     public void Write(long offset, ReadOnlySpan<byte> source) => RandomAccess.Write(_handle, source, offset);
+
+    /// <summary>Reads into a range of scattered memory; bytes past the end of the file read as zeroes.</summary>
+    public void Read(long offset, IScatteredMemory memory, long from, long length) => Transfer(offset, memory, from, length, writing: false);
+
+    /// <summary>Writes a range of scattered memory.</summary>
+    public void Write(long offset, IScatteredMemory memory, long from, long length) => Transfer(offset, memory, from, length, writing: true);
+
+    /// <summary>As few system calls as there are full lists of parts.</summary>
+    private unsafe void Transfer(long offset, IScatteredMemory memory, long from, long length, bool writing)
+    {
+        Libc.MemoryPart* parts = stackalloc Libc.MemoryPart[MostParts];
+        while (length > 0)
+        {
+            int count = 0;
+            long wanted = 0;
+            foreach (Span<byte> part in new ScatteredRange(memory, from, length))
+            {
+                // Not in the managed heap (IScatteredMemory): the address stays good without pinning.
+                fixed (byte* address = part)
+                    parts[count++] = new Libc.MemoryPart { Address = (nint)address, Length = part.Length };
+                wanted += part.Length;
+                if (count == MostParts)
+                    break;
+            }
+            nint done = writing ? Libc.Pwritev(_descriptor, parts, count, offset) : Libc.Preadv(_descriptor, parts, count, offset);
+            if (done < 0 && Marshal.GetLastPInvokeError() == Libc.Interrupted)
+                continue;
+            if (done < 0)
+                throw Failure();
+            if (done == 0)
+            {
+                if (writing)
+                    throw new IOException("nothing more can be written");
+                foreach (Span<byte> part in new ScatteredRange(memory, from, length))
+                    part.Clear();
+                return;
+            }
+            (offset, from, length) = (offset + done, from + done, length - done);
+        }
+    }
 
     /// <summary>What was written is on stable storage, with the metadata that reading it takes (fdatasync(2)).</summary>
     public void Flush()

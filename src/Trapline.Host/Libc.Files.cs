@@ -23,6 +23,22 @@ internal static unsafe partial class Libc
     /// <summary>errno values that mean "this file cannot do that".</summary>
     public const int InvalidArgument = 22, NoSystemCall = 38, NotSupported = 95;
 
+    /// <summary>EINTR.</summary>
+    public const int Interrupted = 4;
+
+    [StructLayout(LayoutKind.Sequential)]
+    public struct MemoryPart
+    {
+        public nint Address;
+        public nint Length;
+    }
+
+    [LibraryImport("libc", EntryPoint = "preadv", SetLastError = true)]
+    public static unsafe partial nint Preadv(int fd, MemoryPart* parts, int count, long offset);
+
+    [LibraryImport("libc", EntryPoint = "pwritev", SetLastError = true)]
+    public static unsafe partial nint Pwritev(int fd, MemoryPart* parts, int count, long offset);
+
     [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
     public static partial int Fdatasync(int fd);
 

@@ -58,6 +58,21 @@ public abstract class DiskImage : IDiskBackend
         FlushThrough();
     }
 
+    public void Read(long offset, IScatteredMemory memory, long from, long length)
+    {
+        CheckRange(offset, length);
+        ReadCore(offset, memory, from, length);
+    }
+
+    public void Write(long offset, IScatteredMemory memory, long from, long length)
+    {
+        CheckWrite(offset, length);
+        if (length == 0)
+            return;
+        WriteCore(offset, memory, from, length);
+        FlushThrough();
+    }
+
     public void Flush()
     {
         if (!IsReadOnly && _cache != CacheMode.Unsafe)
@@ -98,6 +113,10 @@ public abstract class DiskImage : IDiskBackend
     private protected abstract void ReadCore(long offset, Span<byte> destination);
 
     private protected abstract void WriteCore(long offset, ReadOnlySpan<byte> source);
+
+    private protected abstract void ReadCore(long offset, IScatteredMemory memory, long from, long length);
+
+    private protected abstract void WriteCore(long offset, IScatteredMemory memory, long from, long length);
 
     private protected abstract void FlushCore();
 

@@ -48,6 +48,10 @@ public sealed class RawImage : DiskImage
 
     private protected override void WriteCore(long offset, ReadOnlySpan<byte> source) => _file.Write(offset, source);
 
+    private protected override void ReadCore(long offset, IScatteredMemory memory, long from, long length) => _file.Read(offset, memory, from, length);
+
+    private protected override void WriteCore(long offset, IScatteredMemory memory, long from, long length) => _file.Write(offset, memory, from, length);
+
     private protected override void FlushCore() => _file.Flush();
 
     private protected override void DiscardCore(long offset, long length) => _file.TryZero(offset, length, unmap: true);

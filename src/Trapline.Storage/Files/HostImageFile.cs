@@ -1,3 +1,4 @@
+using Trapline.Core;
 using Trapline.Host;
 
 namespace Trapline.Storage.Files;
@@ -10,6 +11,10 @@ internal sealed class HostImageFile(HostFile file) : IImageFile
     public void Read(long offset, Span<byte> destination) => destination[file.Read(offset, destination)..].Clear();
 
     public void Write(long offset, ReadOnlySpan<byte> source) => file.Write(offset, source);
+
+    public void Read(long offset, IScatteredMemory memory, long from, long length) => file.Read(offset, memory, from, length);
+
+    public void Write(long offset, IScatteredMemory memory, long from, long length) => file.Write(offset, memory, from, length);
 
     public void Flush() => file.Flush();
 

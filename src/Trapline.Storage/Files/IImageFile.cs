@@ -1,3 +1,5 @@
+using Trapline.Core;
+
 namespace Trapline.Storage.Files;
 
 /// <summary>What a format stores its image in: bytes at offsets. A file of the host, or in tests a disk that loses power.</summary>
@@ -11,6 +13,26 @@ internal interface IImageFile : IDisposable
 
     /// <summary>Extends the file if it ends before.</summary>
     void Write(long offset, ReadOnlySpan<byte> source);
+
+    /// <summary>Reads into a range of scattered memory; bytes past the end read as zeroes.</summary>
+    void Read(long offset, IScatteredMemory memory, long from, long length)
+    {
+        foreach (Span<byte> part in new ScatteredRange(memory, from, length))
+        {
+            Read(offset, part);
+            offset += part.Length;
+        }
+    }
+
+    /// <summary>Writes a range of scattered memory; extends the file if it ends before.</summary>
+    void Write(long offset, IScatteredMemory memory, long from, long length)
+    {
+        foreach (Span<byte> part in new ScatteredRange(memory, from, length))
+        {
+            Write(offset, part);
+            offset += part.Length;
+        }
+    }
 
     /// <summary>What was written before is on stable storage.</summary>
     void Flush();

@@ -1,3 +1,5 @@
+using Trapline.Core;
+
 namespace Trapline.Storage.Files;
 
 /// <summary>A file whose flushes do nothing (<see cref="CacheMode.Unsafe"/>).</summary>
@@ -8,6 +10,10 @@ internal sealed class UnflushedFile(IImageFile file) : IImageFile
     public void Read(long offset, Span<byte> destination) => file.Read(offset, destination);
 
     public void Write(long offset, ReadOnlySpan<byte> source) => file.Write(offset, source);
+
+    public void Read(long offset, IScatteredMemory memory, long from, long length) => file.Read(offset, memory, from, length);
+
+    public void Write(long offset, IScatteredMemory memory, long from, long length) => file.Write(offset, memory, from, length);
 
     public void Flush()
     {

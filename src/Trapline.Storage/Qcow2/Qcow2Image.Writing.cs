@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Trapline.Core;
 
 namespace Trapline.Storage.Qcow2;
 
@@ -23,6 +24,17 @@ public sealed partial class Qcow2Image
         }
     }
 
+    private protected override void WriteCore(long offset, IScatteredMemory memory, long from, long length)
+    {
+        long done = WriteInPlace(offset, memory, from, length);
+        // What has to get clusters is written part by part.
+        foreach (Span<byte> part in new ScatteredRange(memory, from + done, length - done))
+        {
+            WriteCore(offset + done, part);
+            done += part.Length;
+        }
+    }
+
     /// <summary>Writes as much as lies in clusters that are this disk's alone.</summary>
     private int WriteInPlace(long offset, ReadOnlySpan<byte> source)
     {
@@ -30,13 +42,8 @@ public sealed partial class Qcow2Image
         try
         {
             int done = 0;
-            while (done < source.Length)
+            while (done < source.Length && TryMapInPlace(offset + done, source.Length - done, out Mapping mapping))
             {
-                Mapping mapping = Map(offset + done, source.Length - done);
-                if (!mapping.InPlace)
-                    break;
-                if (mapping.Host < _clusterSize || mapping.Host > Refcounts.FileEnd - mapping.Length)
-                    throw Damaged($"a cluster cannot be at {mapping.Host}");
                 _file.Write(mapping.Host, source.Slice(done, (int)mapping.Length));
                 done += (int)mapping.Length;
             }
@@ -46,6 +53,36 @@ public sealed partial class Qcow2Image
         {
             _passage.ExitReadLock();
         }
+    }
+
+    /// <inheritdoc cref="WriteInPlace(long, ReadOnlySpan{byte})"/>
+    private long WriteInPlace(long offset, IScatteredMemory memory, long from, long length)
+    {
+        _passage.EnterReadLock();
+        try
+        {
+            long done = 0;
+            while (done < length && TryMapInPlace(offset + done, length - done, out Mapping mapping))
+            {
+                _file.Write(mapping.Host, memory, from + done, mapping.Length);
+                done += mapping.Length;
+            }
+            return done;
+        }
+        finally
+        {
+            _passage.ExitReadLock();
+        }
+    }
+
+    private bool TryMapInPlace(long offset, long wanted, out Mapping mapping)
+    {
+        mapping = Map(offset, wanted);
+        if (!mapping.InPlace)
+            return false;
+        if (mapping.Host < _clusterSize || mapping.Host > Refcounts.FileEnd - mapping.Length)
+            throw Damaged($"a cluster cannot be at {mapping.Host}");
+        return true;
     }
 
     /// <summary>Writes the first part of what has to get clusters; the allocation lock is held.</summary>

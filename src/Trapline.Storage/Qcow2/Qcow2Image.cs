@@ -124,6 +124,36 @@ public sealed partial class Qcow2Image : DiskImage
         }
     }
 
+    private protected override void ReadCore(long offset, IScatteredMemory memory, long from, long length)
+    {
+        _passage.EnterReadLock();
+        try
+        {
+            for (long done = 0; done < length;)
+            {
+                Mapping mapping = Map(offset + done, length - done);
+                if (mapping.Kind == ExtentKind.Data)
+                {
+                    _file.Read(mapping.Host, memory, from + done, mapping.Length);
+                }
+                else
+                {
+                    long at = offset + done;
+                    foreach (Span<byte> part in new ScatteredRange(memory, from + done, mapping.Length))
+                    {
+                        ReadMapped(mapping, at, part);
+                        at += part.Length;
+                    }
+                }
+                done += mapping.Length;
+            }
+        }
+        finally
+        {
+            _passage.ExitReadLock();
+        }
+    }
+
     private void ReadMapped(in Mapping mapping, long offset, Span<byte> part)
     {
         switch (mapping.Kind)

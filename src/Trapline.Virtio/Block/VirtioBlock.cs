@@ -108,7 +108,7 @@ public sealed class VirtioBlock : VirtioDevice
         BlockStatus status;
         try
         {
-            status = Do(MemoryMarshal.Read<BlockRequestHeader>(head), ref reader, ref writer, room);
+            status = Do(MemoryMarshal.Read<BlockRequestHeader>(head), chain, ref reader, ref writer, room);
         }
         catch (Exception refusal) when (refusal is IOException or UnauthorizedAccessException or NotSupportedException)
         {
@@ -121,14 +121,14 @@ public sealed class VirtioBlock : VirtioDevice
         return status == BlockStatus.Ok && done == room ? (uint)(room + 1) : (uint)Math.Min(done, room);
     }
 
-    private BlockStatus Do(BlockRequestHeader request, ref ChainCursor reader, ref ChainCursor writer, ulong room)
+    private BlockStatus Do(BlockRequestHeader request, DescriptorChain chain, ref ChainCursor reader, ref ChainCursor writer, ulong room)
     {
         switch (request.Type)
         {
             case BlockRequestType.Read:
-                return Read(request.Sector, ref writer, room);
+                return Read(request.Sector, chain, ref writer, room);
             case BlockRequestType.Write:
-                return _disk.IsReadOnly ? BlockStatus.IoError : Write(request.Sector, ref reader);
+                return _disk.IsReadOnly ? BlockStatus.IoError : Write(request.Sector, chain);
             case BlockRequestType.Flush:
                 if (!_disk.IsReadOnly)
                     _disk.Flush();
@@ -143,33 +143,21 @@ public sealed class VirtioBlock : VirtioDevice
         }
     }
 
-    private BlockStatus Read(ulong sector, ref ChainCursor writer, ulong length)
+    private BlockStatus Read(ulong sector, DescriptorChain chain, ref ChainCursor writer, ulong length)
     {
         if (!IsOnDisk(sector, length) || length > MostBytes)
             return BlockStatus.IoError;
-        long at = (long)sector * SectorSize;
-        while (writer.Position < length)
-        {
-            Span<byte> part = writer.NextToWrite((int)(length - writer.Position));
-            if (part.IsEmpty)
-                return BlockStatus.IoError;
-            _disk.Read(at, part);
-            at += part.Length;
-        }
-        return BlockStatus.Ok;
+        chain.WillWrite(length);
+        _disk.Read((long)sector * SectorSize, chain.WritableParts, 0, (long)length);
+        return writer.Skip(length) ? BlockStatus.Ok : BlockStatus.IoError;
     }
 
-    private BlockStatus Write(ulong sector, ref ChainCursor reader)
+    private BlockStatus Write(ulong sector, DescriptorChain chain)
     {
-        ulong length = reader.Remaining;
+        ulong length = chain.ReadableLength - BlockRequestHeader.Size;
         if (!IsOnDisk(sector, length) || length > MostBytes)
             return BlockStatus.IoError;
-        long at = (long)sector * SectorSize;
-        for (ReadOnlySpan<byte> part = reader.NextToRead(); !part.IsEmpty; part = reader.NextToRead())
-        {
-            _disk.Write(at, part);
-            at += part.Length;
-        }
+        _disk.Write((long)sector * SectorSize, chain.ReadableParts, BlockRequestHeader.Size, (long)length);
         // Without the flush command a driver takes a write that is done for one that stays (5.2.6.2).
         if (!Has(FlushCommand))
             _disk.Flush();

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Trapline.Core;
 using Trapline.Memory;
 
@@ -16,6 +17,7 @@ public sealed class DescriptorChain(GuestMemory memory, int capacity)
     private readonly Segment[] _segments = new Segment[capacity];
     private int _readable, _count;
     private ulong _written;
+    private Parts? _readableParts, _writableParts;
 
     private readonly record struct Segment(ulong Address, uint Length);
 
@@ -30,6 +32,15 @@ public sealed class DescriptorChain(GuestMemory memory, int capacity)
 
     /// <summary>Bytes that the device may write.</summary>
     public ulong WritableLength { get; private set; }
+
+    /// <summary>The parts to read, for back ends that take several at once; not to be written.</summary>
+    public IScatteredMemory ReadableParts => _readableParts ??= new Parts(this, writable: false);
+
+    /// <summary>The parts to write, for back ends that take several at once: say first how far with <see cref="WillWrite"/>.</summary>
+    public IScatteredMemory WritableParts => _writableParts ??= new Parts(this, writable: true);
+
+    /// <summary>The writable parts are to be written up to here, in bytes from their beginning.</summary>
+    public void WillWrite(ulong end) => _written = Math.Max(_written, end);
 
     /// <summary>The parts to read, from their beginning.</summary>
     public ChainCursor Reader => new(this, writable: false);
@@ -77,6 +88,27 @@ public sealed class DescriptorChain(GuestMemory memory, int capacity)
             memory.NoteWritten(new Gpa(_segments[i].Address), part);
             _written -= part;
         }
+    }
+
+    /// <summary>One kind of the chain's parts.</summary>
+    private sealed class Parts(DescriptorChain chain, bool writable) : IScatteredMemory
+    {
+        public int Count => writable ? chain._count - chain._readable : chain._readable;
+
+        public int LengthOf(int part) => (int)Math.Min(Of(part).Length, int.MaxValue);
+
+        public Span<byte> this[int part] => chain.Find(Of(part), writable);
+
+        private Segment Of(int part) => chain._segments[writable ? chain._readable + part : part];
+    }
+
+    private Span<byte> Find(Segment segment, bool writable)
+    {
+        Gpa at = new(segment.Address);
+        if (writable)
+            return memory.TryGetSpan(at, segment.Length, out Span<byte> span) ? span : default;
+        // ROM too may be read from.
+        return memory.TryGetReadOnlySpan(at, segment.Length, out ReadOnlySpan<byte> bytes) ? MemoryMarshal.CreateSpan(ref MemoryMarshal.GetReference(bytes), bytes.Length) : default;
     }
 
     /// <summary>The next contiguous bytes at a position, at most <paramref name="most"/>; empty at the end.</summary>
