@@ -32,6 +32,9 @@ public sealed unsafe class KvmDevice : IDisposable
     /// <summary>The MSRs that are part of a vCPU's state.</summary>
     internal uint[] MsrIndices { get; }
 
+    /// <summary>A guest's time-stamp counter can have another rate than the host's.</summary>
+    public bool ScalesTsc => Check(KvmCapability.TscControl) != 0;
+
     /// <summary>Opens the device; null: <paramref name="obstacle"/> says in one line why KVM cannot be used and what to do.</summary>
     public static KvmDevice? TryOpen(out string? obstacle)
     {

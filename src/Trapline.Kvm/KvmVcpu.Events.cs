@@ -59,11 +59,13 @@ public sealed unsafe partial class KvmVcpu
             if ((bits &= ~AttentionKick) != 0)
                 Interlocked.Or(ref _attention, bits);
             Complete();
+            if (_apic != null)
+                Settle();
             return StopReason.Kicked;
         }
         if ((bits & AttentionInit) != 0)
             Replace(VcpuReset.Init(Export(), _machineModel, isBootProcessor: Index == 0));
-        if ((bits & AttentionStartUp) != 0 && _activity == VcpuActivity.WaitingForStartUp)
+        if ((bits & AttentionStartUp) != 0 && Activity == VcpuActivity.WaitingForStartUp)
             Replace(VcpuReset.StartUp(Export(), (byte)_startUpVector));
         if (_activity is VcpuActivity.WaitingForStartUp or VcpuActivity.ShutDown)
             return null;
@@ -118,6 +120,8 @@ public sealed unsafe partial class KvmVcpu
     /// <summary>MOV to CR8 that raises the priority does not exit: the machine hears of it at the next exit, before it is asked for an interrupt.</summary>
     private void TakeTaskPriority()
     {
+        if (_apic != null)
+            return;
         byte priority = (byte)(_run->Cr8 & 0xF);
         if (priority == _taskPriority)
             return;

@@ -42,6 +42,9 @@ public sealed unsafe partial class KvmVcpu
                 break;
             case KvmExit.InterruptWindowOpen or KvmExit.SetTaskPriority or KvmExit.Interrupted:
                 break; // the loop looks for interrupts anyway
+            case KvmExit.IoApicEndOfInterrupt:
+                _apic?.EndOfInterrupt(_run->EndedVector);
+                break;
             case KvmExit.Shutdown:
                 _activity = VcpuActivity.ShutDown;
                 break;

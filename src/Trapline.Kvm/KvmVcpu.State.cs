@@ -79,7 +79,7 @@ public sealed unsafe partial class KvmVcpu
             Cr2 = pendingPageFault ? events.ExceptionPayload : special.Cr2,
             Cr3 = special.Cr3,
             Cr4 = special.Cr4,
-            Cr8 = _io.ReadCr8(Index),
+            Cr8 = _keepsApic ? special.Cr8 : _io.ReadCr8(Index),
             Xcr0 = extended.Xcr0,
             Debug = [debug.Address[0], debug.Address[1], debug.Address[2], debug.Address[3], debug.Dr6, debug.Dr7],
             Pdptes = (special.Flags & KvmSpecialRegisters.HasPdptes) != 0 ? [special.Pdptes[0], special.Pdptes[1], special.Pdptes[2], special.Pdptes[3]] : [],
@@ -88,7 +88,7 @@ public sealed unsafe partial class KvmVcpu
             Pkru = _held?.Pkru ?? pkru,
             X87CodeSelector = _held?.X87CodeSelector ?? 0,
             X87DataSelector = _held?.X87DataSelector ?? 0,
-            Activity = _activity,
+            Activity = Activity,
             StiShadow = _held?.StiShadow ?? (events.Shadow & KvmEvents.StiShadow) != 0,
             MovSsShadow = _held?.MovSsShadow ?? (events.Shadow & KvmEvents.MovSsShadow) != 0,
             NmiPending = events.NmiPending != 0 || (attention & AttentionNmi) != 0,
@@ -110,7 +110,8 @@ public sealed unsafe partial class KvmVcpu
     }
 
     /// <summary>Replaces the state; what asks for attention meanwhile stays.</summary>
-    private void Replace(VcpuState state)
+    /// <param name="isNew">The engine is being made, perhaps while another runs the vCPU: nobody else hears of it.</param>
+    private void Replace(VcpuState state, bool isNew = false)
     {
         Complete();
         SetSpecialRegisters(state);
@@ -128,14 +129,14 @@ public sealed unsafe partial class KvmVcpu
         if (_tsc.CanMove)
             _tsc.Value = state.TimeStampCounter;
         // CR8 shows half of the task priority register, whose other half a write would clear.
-        if (_io.ReadCr8(Index) != (byte)state.Cr8)
+        if (!isNew && !_keepsApic && _io.ReadCr8(Index) != (byte)state.Cr8)
             _io.WriteCr8(Index, (byte)state.Cr8);
         _taskPriority = (byte)state.Cr8;
         _run->Cr8 = state.Cr8;
-        _activity = state.Activity;
+        SetActivity(state);
         _nmiGiven = state.NmiPending;
         // The kernel will say, when the guest runs, whether interrupts can be delivered; a halted guest does not run.
-        _interruptible = state.Activity == VcpuActivity.Halted && (state.Rflags & Rflags.If) != 0;
+        _interruptible = _apic == null && state.Activity == VcpuActivity.Halted && (state.Rflags & Rflags.If) != 0;
         Request(AttentionInterrupt | (state.Injected != null || (state.NmiPending && !state.NmiBlocked) ? AttentionInjected : 0) | (state.InitPending ? AttentionInit : 0));
         if (state.StartUpVector is { } vector)
             StartUp(vector);
@@ -193,7 +194,7 @@ public sealed unsafe partial class KvmVcpu
             Cr4 = state.Cr4,
             Cr8 = state.Cr8,
             Efer = state.Msrs.GetValueOrDefault(Msr.Efer),
-            ApicBase = _io.ReadMsr(Index, Msr.ApicBase, out ulong apicBase) ? apicBase : 0,
+            ApicBase = ApicBase,
         };
         if (HasStrayLong(state))
             special.Cs.Long = 0;
@@ -213,6 +214,17 @@ public sealed unsafe partial class KvmVcpu
 
     private static bool HasStrayLong(VcpuState state) =>
         (state.Segments[SegmentIndex.Cs].Attributes & SegmentAttributes.Long) != 0 && (state.Msrs.GetValueOrDefault(Msr.Efer) & Efer.Lma) == 0;
+
+    private ulong ApicBase
+    {
+        get
+        {
+            if (!_keepsApic)
+                return _io.ReadMsr(Index, Msr.ApicBase, out ulong machines) ? machines : 0;
+            GetSpecialRegisters(out KvmSpecialRegisters special);
+            return special.ApicBase;
+        }
+    }
 
     /// <summary>The kernel shows CPUID's APIC bit by its own copy of IA32_APIC_BASE.</summary>
     private void GiveApicBase(ulong value)

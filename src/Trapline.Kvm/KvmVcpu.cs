@@ -9,10 +9,10 @@ namespace Trapline.Kvm;
 
 /// <summary>One vCPU in the processor's non-root mode, through the host's KVM.</summary>
 /// <remarks>
-/// Local APICs are the machine's: interrupts are taken from the <see cref="IInterruptSource"/> and handed to the kernel one by one, CR8 is kept in step, and
-/// INIT and start-up are done by importing the state that they lead to. Unsafe because the run page is shared with the kernel: it is mapped as long as the
-/// vCPU lives, and only fields of <see cref="KvmRun"/> and data within the mapping are touched.
-/// One file per concern: the loop (here), exits, events, state.
+/// Where local APICs are the machine's, interrupts are taken from the <see cref="IInterruptSource"/> and handed to the kernel one by one, CR8 is kept in
+/// step, and INIT and start-up are done by importing the state that they lead to. Unsafe because the run page is shared with the kernel: it is mapped as
+/// long as the vCPU lives, and only fields of <see cref="KvmRun"/> and data within the mapping are touched.
+/// One file per concern: the loop (here), exits, events, state, the kernel's local APIC.
 /// </remarks>
 public sealed unsafe partial class KvmVcpu : IVcpuEngine
 {
@@ -35,9 +35,11 @@ public sealed unsafe partial class KvmVcpu : IVcpuEngine
     /// <param name="vm">Shared by the machine's vCPUs; outlives them.</param>
     /// <param name="index">A number that no other engine uses now.</param>
     /// <param name="count">How many vCPUs the machine has.</param>
+    /// <param name="apic">The machine's local APIC, which the kernel's replaces if <paramref name="vm"/> has some.</param>
     /// <exception cref="KvmException">The host refused.</exception>
-    public KvmVcpu(KvmVm vm, int index, int count, CpuModel model, IIoSeam io, IInterruptSource interrupts)
+    public KvmVcpu(KvmVm vm, int index, int count, CpuModel model, IIoSeam io, IInterruptSource interrupts, ILentApic? apic = null)
     {
+        _apic = vm.HasLocalApics ? apic ?? throw new ArgumentNullException(nameof(apic)) : null;
         (_vm, Index, _machineModel, _io, _interrupts) = (vm, index, model, io, interrupts);
         _model = GuestCpuid.Restrict(model, vm.Device, VcpuTsc.IsModels(vm.Device, model));
         _descriptor = vm.GetVcpu(index, vcpu => GuestCpuid.Entries(_model, vm.Device, (uint)index, count, VcpuTsc.SetFrequency(vcpu, vm.Device, model)));
@@ -46,7 +48,7 @@ public sealed unsafe partial class KvmVcpu : IVcpuEngine
             _run = (KvmRun*)KvmCalls.MapShared(_descriptor, vm.Device.RunPagesLength);
             _tsc = new VcpuTsc(_descriptor, io, model, vm.Device);
             PrepareState();
-            Reset();
+            Replace(_atReset, isNew: true);
         }
         catch
         {
@@ -104,6 +106,15 @@ public sealed unsafe partial class KvmVcpu : IVcpuEngine
         }
     }
 
+    /// <summary>KVM_RUN and what it came back with. errno, or 0.</summary>
+    private int Enter()
+    {
+        int result = KvmCalls.Control(_descriptor, KvmRequest.Run, null);
+        int error = result < 0 ? Marshal.GetLastPInvokeError() : 0;
+        AfterEntry(error);
+        return error;
+    }
+
     public void Reset() => Import(VcpuReset.PowerOn(_machineModel, isBootProcessor: Index == 0));
 
     public void Dispose()
@@ -138,10 +149,8 @@ public sealed unsafe partial class KvmVcpu : IVcpuEngine
         while (_incomplete)
         {
             _run->ImmediateExit = 1;
-            int result = KvmCalls.Control(_descriptor, KvmRequest.Run, null);
-            int error = result < 0 ? Marshal.GetLastPInvokeError() : 0;
+            Enter();
             _run->ImmediateExit = 0;
-            AfterEntry(error);
         }
     }
 

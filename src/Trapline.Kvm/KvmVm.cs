@@ -1,10 +1,14 @@
+using Trapline.Core;
 using Trapline.Kvm.Abi;
 using Trapline.Memory;
 
 namespace Trapline.Kvm;
 
 /// <summary>A virtual machine in the host's kernel: memory slots and the settings that all its vCPUs share.</summary>
-/// <remarks>All interrupt controllers are ours: the kernel has none for this machine. Unsafe for the ioctls' arguments alone.</remarks>
+/// <remarks>
+/// Two set-ups of interrupts: all controllers are the machine's, and each interrupt is handed to the kernel; or the local APICs are the kernel's, which
+/// then needs nobody for IPIs, timers and HLT, and the 8259 pair and I/O APIC are the machine's ("split", api.rst 7.5). Unsafe for the ioctls' arguments alone.
+/// </remarks>
 public sealed unsafe class KvmVm : IDisposable
 {
     // A hole of the memory map that the kernel needs on Intel processors without unrestricted guests (api.rst 4.36, 4.61).
@@ -22,8 +26,9 @@ public sealed unsafe class KvmVm : IDisposable
 
     /// <param name="device">Owned by the virtual machine from now on.</param>
     /// <param name="memory">Must outlive the virtual machine.</param>
+    /// <param name="ioApicInputs">Of the machine's I/O APIC, if the kernel is to have local APICs where it can; 0: all controllers are the machine's.</param>
     /// <exception cref="KvmException">The host refused.</exception>
-    public KvmVm(KvmDevice device, GuestMemory memory)
+    public KvmVm(KvmDevice device, GuestMemory memory, int ioApicInputs = 0)
     {
         Device = device;
         try
@@ -41,7 +46,10 @@ public sealed unsafe class KvmVm : IDisposable
             Enable(KvmCapability.PmuCapability, DisablePmu);
             if (!Enable(KvmCapability.UserSpaceMsr, EveryForeignMsr))
                 throw new KvmException("KVM_ENABLE_CAP (MSRs in user space)", 0);
-            MsrFilter.Install(_descriptor);
+            HasLocalApics = ioApicInputs > 0 && device.Check(KvmCapability.SignalMsi) != 0 && Enable(KvmCapability.SplitIrqchip, (ulong)ioApicInputs);
+            if (HasLocalApics && !Enable(KvmCapability.X2ApicApi, (ulong)(KvmX2Apic.WideIds | KvmX2Apic.NoBroadcastQuirk)))
+                throw new KvmException("KVM_ENABLE_CAP (wide x2APIC ids)", 0);
+            MsrFilter.Install(_descriptor, apics: !HasLocalApics);
             _slots = new KvmMemorySlots(_descriptor, memory);
         }
         catch
@@ -57,6 +65,39 @@ public sealed unsafe class KvmVm : IDisposable
 
     /// <summary>Pending debug exceptions can be told apart (api.rst 7.20).</summary>
     internal bool HasExceptionPayload { get; }
+
+    /// <summary>Local APICs are the kernel's.</summary>
+    public bool HasLocalApics { get; }
+
+    /// <summary>Sends a message to the kernel's local APICs. False if none took it.</summary>
+    internal bool Deliver(MsiMessage message)
+    {
+        KvmMsi msi = new() { AddressLow = (uint)message.Address, AddressHigh = (uint)(message.Address >> 32), Data = message.Data };
+        return KvmCalls.Control(_descriptor, KvmRequest.SignalMsi, &msi) > 0;
+    }
+
+    /// <summary>Level-triggered vectors among these leave the kernel at their EOI.</summary>
+    internal void WatchEnds(ReadOnlySpan<MsiMessage?> inputs)
+    {
+        byte[] buffer = new byte[KvmMsiRoute.HeaderSize + (inputs.Length * sizeof(KvmMsiRoute))];
+        fixed (byte* list = buffer)
+        {
+            uint count = 0;
+            KvmMsiRoute* routes = (KvmMsiRoute*)(list + KvmMsiRoute.HeaderSize);
+            for (int input = 0; input < inputs.Length; input++)
+            {
+                if (inputs[input] is not { } message)
+                    continue;
+                routes[count++] = new KvmMsiRoute
+                {
+                    Input = (uint)input, Type = KvmMsiRoute.IsMsi,
+                    AddressLow = (uint)message.Address, AddressHigh = (uint)(message.Address >> 32), Data = message.Data,
+                };
+            }
+            *(uint*)list = count;
+            KvmCalls.Require(_descriptor, KvmRequest.SetGsiRouting, list, "KVM_SET_GSI_ROUTING");
+        }
+    }
 
     /// <summary>The vCPU of this number, made if there is none yet: the kernel keeps one as long as its machine, so engines that follow each other share it.</summary>
     /// <param name="cpuid">What it answers to CPUID, by its descriptor. The kernel takes it once, before the vCPU runs.</param>

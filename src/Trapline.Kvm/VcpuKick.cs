@@ -39,6 +39,9 @@ internal sealed class VcpuKick
             ThreadSignal.Take();
     }
 
+    /// <summary>From the vCPU's thread: the next KVM_RUN returns before it enters the guest.</summary>
+    public void SignalSelf() => Volatile.Read(ref _signal)!.Send();
+
     /// <summary>KVM_RUN was interrupted: takes what did it.</summary>
     public static void Interrupted() => ThreadSignal.Take();
 

@@ -46,15 +46,7 @@ internal sealed unsafe class VcpuTsc
     public uint Kilohertz { get; }
 
     /// <summary>The guest's counter as the processor has it.</summary>
-    public ulong Reading
-    {
-        get
-        {
-            MsrRecord record = new() { Count = 1, Entry = new KvmMsrEntry { Index = Msr.Tsc } };
-            KvmCalls.Require(_vcpu, KvmRequest.GetMsrs, &record, "KVM_GET_MSRS (IA32_TSC)");
-            return record.Entry.Value;
-        }
-    }
+    public ulong Reading => SingleMsr.Read(_vcpu, Msr.Tsc);
 
     /// <summary>The guest's counter by the machine's clock: the same as the reading, but without the noise of reading two clocks.</summary>
     public ulong Value
@@ -80,7 +72,7 @@ internal sealed unsafe class VcpuTsc
     }
 
     /// <summary>Whether a guest's counter runs at the model's frequency: the processor scales it.</summary>
-    public static bool IsModels(KvmDevice device, CpuModel model) => device.Check(KvmCapability.TscControl) != 0 && model.Has(Feature.Tsc);
+    public static bool IsModels(KvmDevice device, CpuModel model) => device.ScalesTsc && model.Has(Feature.Tsc);
 
     /// <summary>Gives a new vCPU the model's frequency if the host can.</summary>
     /// <returns>The frequency that it has, in kilohertz.</returns>
@@ -140,8 +132,7 @@ internal sealed unsafe class VcpuTsc
             KvmCalls.Require(_vcpu, KvmRequest.SetDeviceAttribute, &attribute, "KVM_SET_DEVICE_ATTR (TSC offset)");
             return;
         }
-        MsrRecord record = new() { Count = 1, Entry = new KvmMsrEntry { Index = Msr.Tsc, Value = Reading + (ulong)ticks } };
-        KvmCalls.Require(_vcpu, KvmRequest.SetMsrs, &record, "KVM_SET_MSRS (IA32_TSC)");
+        SingleMsr.Write(_vcpu, Msr.Tsc, Reading + (ulong)ticks);
     }
 
     private bool TryGetOffset(out ulong offset)
@@ -155,10 +146,4 @@ internal sealed unsafe class VcpuTsc
 
     private static KvmDeviceAttribute OffsetAttribute(ulong* value) =>
         new() { Group = KvmDeviceAttribute.TscGroup, Attribute = KvmDeviceAttribute.TscOffset, Value = value };
-
-    private struct MsrRecord
-    {
-        public ulong Count;
-        public KvmMsrEntry Entry;
-    }
 }

@@ -89,6 +89,8 @@ public sealed partial class GuestMachine
                 if (name == EngineName)
                     return TimeSpan.Zero;
                 PcBoard prepared = Board;
+                if (prepared.ObstacleTo(name) is { } obstacle)
+                    throw new BadInputException(obstacle);
                 spare = prepared.PrepareEngines(factory);
                 Standing(board =>
                 {

@@ -42,6 +42,11 @@ public sealed partial class GuestMachine : IDisposable, IBoardHost
             ? new PcBoard(specification, _consoles, _engines, _model, this, startAt: 0)
             : new PcBoard(specification, _consoles, _engines, _model, this, image.Board, image.Memory);
         _isContinued = image is not null;
+        if (_isContinued && _board.ObstacleTo(engine) is { } obstacle)
+        {
+            _board.Dispose();
+            throw new BadInputException(obstacle);
+        }
     }
 
     /// <summary>Builds the board, loads the boot images and puts the vCPUs at their first instruction; nothing runs yet.</summary>
@@ -330,6 +335,8 @@ public sealed partial class GuestMachine : IDisposable, IBoardHost
 
     private void SwitchOn(PcBoard board)
     {
+        foreach (VcpuThread vcpu in board.Vcpus)
+            vcpu.TakeOver();
         if (Status == MachineStatus.Running)
             board.Run();
         foreach (VcpuThread vcpu in board.Vcpus)

@@ -60,6 +60,15 @@ public interface IVcpuEngine : Core.IVcpuSignals, IDisposable
     /// <exception cref="ArgumentException">The state is impossible for this CPU model; the message says what.</exception>
     void Import(VcpuState state);
 
+    /// <summary>The engine runs the vCPU from here on, and may keep parts of the machine with it. The vCPU stands, or has not started.</summary>
+    void TakeOver() { }
+
+    /// <summary>Another engine, or nobody, runs the vCPU from here on: what was kept comes back. The state can still be exported.</summary>
+    void GiveBack() { }
+
+    /// <summary>A halted vCPU sleeps inside <see cref="Run"/>, which does not return <see cref="StopReason.Halted"/>.</summary>
+    bool HaltsInside => false;
+
     /// <summary>Power-on or INIT state (SDM Vol. 3, table 10-1).</summary>
     void Reset();
 

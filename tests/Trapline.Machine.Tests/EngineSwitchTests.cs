@@ -33,6 +33,58 @@ public class EngineSwitchTests
         return edx;
     }
 
+    /// <summary>A guest whose vCPUs wake each other by hypercalls would wait for good where nobody answers them.</summary>
+    [Theory]
+    [InlineData(2, true, true)]
+    [InlineData(1, true, false)] // nobody to wake
+    [InlineData(2, false, false)] // it does not use the interface
+    public void AGuestThatNeedsItsHypercallsIsNotMovedToKvm(int cpus, bool uses, bool refused)
+    {
+        DebugLine line = new();
+        MachineSpecification specification = SmallGuest.Specification(a =>
+        {
+            if (uses)
+            {
+                a.mov(ecx, 0x4b564d01);
+                a.xor(edx, edx);
+                a.mov(eax, 0x20_0001);
+                a.wrmsr();
+            }
+            SmallGuest.Say(a, 'r');
+            a.cli();
+            Label again = a.CreateLabel();
+            a.Label(ref again);
+            a.jmp(again);
+        }, line);
+        specification = specification with { Cpu = specification.Cpu with { Engine = "interpreter", Count = cpus } };
+        using GuestMachine machine = GuestMachine.Create(specification);
+        machine.Start();
+        Assert.True(SpinWait.SpinUntil(() => line.Count == 1, TimeSpan.FromSeconds(30)));
+        string? obstacle = Refusal(() => machine.SwitchEngine("kvm"));
+        Assert.Equal(refused, obstacle?.Contains("-kvm-pv-ipi,-kvm-pv-unhalt", StringComparison.Ordinal) == true);
+        if (refused)
+            Assert.Equal("interpreter", machine.EngineName);
+        machine.SwitchEngine("interpreter"); // that always works
+        using MachineImage image = machine.Capture();
+        MachineSpecification elsewhere = specification with { Cpu = specification.Cpu with { Engine = "kvm" } };
+        obstacle = Refusal(() => GuestMachine.Continue(image, elsewhere).Dispose());
+        Assert.Equal(refused, obstacle?.Contains("hypercalls", StringComparison.Ordinal) == true);
+        machine.Stop();
+
+        static string? Refusal(Action work)
+        {
+            try
+            {
+                work();
+                return null;
+            }
+            catch (BadInputException refusal)
+            {
+                return refusal.Message;
+            }
+        }
+    }
+
     [Fact]
     public async Task AGuestComputesOnThroughAllEngines()
     {

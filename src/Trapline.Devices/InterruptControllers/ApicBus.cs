@@ -3,14 +3,16 @@ using Trapline.Core;
 namespace Trapline.Devices.InterruptControllers;
 
 /// <summary>Routes IPIs, I/O APIC interrupts and MSIs to the local APICs, and EOIs back to the I/O APICs.</summary>
-/// <remarks>Has no lock of its own: the lists are replaced whole when a controller is attached. It takes one controller's lock at a
-/// time. Lock order of the room: device, <see cref="SharedLine"/>, <see cref="PicPair"/>, <see cref="IoApic"/>, <see cref="LocalApic"/>;
+/// <remarks>Has no lock of its own but for lending: the lists are replaced whole when a controller is attached. It takes one controller's lock at a
+/// time. Lock order of the room: device, <see cref="SharedLine"/>, <see cref="PicPair"/>, <see cref="IoApic"/>, lending, <see cref="LocalApic"/>;
 /// a local APIC calls the bus only with its own lock released.</remarks>
 public sealed class ApicBus : IMsiSink
 {
     private volatile LocalApic[] _processors = [];
     private volatile IoApic[] _ioApics = [];
     private volatile PicPair? _pic;
+    private volatile IApicKeeper? _keeper; // of one that is lent: keepers of a machine speak for each other
+    private readonly Lock _lending = new();
     private int _turn; // breaks ties of lowest-priority arbitration
 
     internal void Attach(LocalApic apic) => _processors = [.. _processors, apic];
@@ -40,9 +42,9 @@ public sealed class ApicBus : IMsiSink
     public bool Deliver(in ApicMessage message)
     {
         LocalApic[] processors = _processors;
+        bool accepted = IsLending && DeliverToKeeper(message);
         if (message.Mode == DeliveryMode.LowestPriority)
-            return Arbitrate(processors, message)?.Accept(message) ?? false;
-        bool accepted = false;
+            return accepted || (Arbitrate(processors, message)?.Accept(message) ?? false);
         foreach (LocalApic apic in processors)
         {
             if (apic.IsAddressedBy(message))
@@ -66,6 +68,30 @@ public sealed class ApicBus : IMsiSink
         foreach (IoApic apic in _ioApics)
             apic.EndOfInterrupt(vector);
     }
+
+    /// <summary>Lends or takes back a local APIC: no message is under way meanwhile, so none is lost between the two places.</summary>
+    internal void Move(Action registers)
+    {
+        lock (_lending)
+        {
+            registers();
+            _keeper = Array.Find(_processors, apic => apic.Keeper != null)?.Keeper;
+        }
+        foreach (IoApic apic in _ioApics)
+            apic.ShowEnds();
+    }
+
+    private bool DeliverToKeeper(in ApicMessage message)
+    {
+        lock (_lending)
+            return _keeper?.Deliver(message.ToMsi()) ?? false;
+    }
+
+    /// <summary>Tells whoever keeps local APICs which interrupts come from an I/O APIC's inputs.</summary>
+    internal void ShowEnds(ReadOnlySpan<MsiMessage?> inputs) => _keeper?.WatchEnds(inputs);
+
+    /// <summary>Somebody keeps local APICs.</summary>
+    internal bool IsLending => _keeper != null;
 
     internal int AcknowledgePic() => _pic?.Acknowledge() ?? -1;
 

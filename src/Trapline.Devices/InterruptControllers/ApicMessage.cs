@@ -1,3 +1,5 @@
+using Trapline.Core;
+
 namespace Trapline.Devices.InterruptControllers;
 
 /// <summary>How an interrupt message is to be delivered (SDM vol. 3A, 11.6.1).</summary>
@@ -21,5 +23,10 @@ public enum DeliveryMode : byte
 public readonly record struct ApicMessage(
     uint Destination, bool Wide, bool Logical, DeliveryMode Mode, byte Vector, bool LevelTriggered)
 {
+    /// <summary>The same as an MSI (SDM vol. 3A, 11.11): what the I/O APIC of a chipset writes. A wide destination continues in the upper half, as KVM has it.</summary>
+    public MsiMessage ToMsi() => new(
+        0xFEE0_0000 | (ulong)(Destination & 0xFF) << 12 | (Logical ? 4u : 0) | (ulong)(Destination & 0xFFFF_FF00) << 32,
+        Vector | (uint)Mode << 8 | 1 << 14 | (LevelTriggered ? 1u << 15 : 0));
+
     public bool IsBroadcast => Destination == (Wide ? 0xFFFF_FFFF : 0xFF);
 }

@@ -112,6 +112,7 @@ public sealed class IoApic : IMmioDevice, ISavedDevice<IoApicState>
         {
             (_id, _select, _lines) = (state.Id, state.Select, state.Lines);
             Array.Copy(state.Redirection, _redirection, Math.Min(_redirection.Length, state.Redirection.Length));
+            ShowEndsLocked();
         }
     }
 
@@ -149,6 +150,7 @@ public sealed class IoApic : IMmioDevice, ISavedDevice<IoApicState>
         if ((entry & LevelTriggered) == 0)
             entry &= ~RemoteIrr; // software without an EOI register clears it this way
         _redirection[index] = entry;
+        ShowEndsLocked();
         ServeLevel(index);
     }
 
@@ -178,12 +180,31 @@ public sealed class IoApic : IMmioDevice, ISavedDevice<IoApicState>
             _redirection[index] |= RemoteIrr;
     }
 
-    private bool Send(ulong entry)
+    private bool Send(ulong entry) => _bus.Deliver(MessageOf(entry));
+
+    private static ApicMessage MessageOf(ulong entry)
     {
         var mode = (DeliveryMode)((entry >> 8) & 7);
         // Level triggering means something to fixed and lowest-priority interrupts only.
         bool level = (entry & LevelTriggered) != 0 && mode is DeliveryMode.Fixed or DeliveryMode.LowestPriority;
-        return _bus.Deliver(new ApicMessage((uint)(entry >> 56), Wide: false, (entry & Logical) != 0, mode, (byte)entry, level));
+        return new ApicMessage((uint)(entry >> 56), Wide: false, (entry & Logical) != 0, mode, (byte)entry, level);
+    }
+
+    /// <summary>Where local APICs are lent: their keeper learns whose ends to report.</summary>
+    internal void ShowEnds()
+    {
+        lock (_lock)
+            ShowEndsLocked();
+    }
+
+    private void ShowEndsLocked()
+    {
+        if (!_bus.IsLending)
+            return;
+        Span<MsiMessage?> inputs = new MsiMessage?[_redirection.Length];
+        for (int i = 0; i < inputs.Length; i++)
+            inputs[i] = (_redirection[i] & Masked) == 0 || (_redirection[i] & RemoteIrr) != 0 ? MessageOf(_redirection[i]).ToMsi() : null;
+        _bus.ShowEnds(inputs);
     }
 
     private sealed class Input(IoApic owner, int index) : InterruptLine

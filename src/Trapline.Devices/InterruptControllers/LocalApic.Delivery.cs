@@ -19,7 +19,8 @@ public sealed partial class LocalApic
     /// <summary>True if the message's destination names this APIC. Reads without the lock: each field is one word.</summary>
     internal bool IsAddressedBy(in ApicMessage message)
     {
-        if (!Enabled)
+        // The 8259 pair's cycle is the machine's even where all else is the keeper's.
+        if (!Enabled || (_keeper != null && message.Mode != DeliveryMode.ExtInt))
             return false;
         if (message.IsBroadcast)
             return true;
@@ -152,9 +153,9 @@ public sealed partial class LocalApic
             ref bool current = ref pin == 0 ? ref _lint0 : ref _lint1;
             bool rising = level && !current;
             current = level;
-            if (!Enabled)
+            if (!Enabled || _keeper != null)
             {
-                // Without the APIC the pins are the processor's INTR and NMI.
+                // Without the APIC, or past one that is lent, the pins are the processor's INTR and NMI.
                 if (pin == 1 && rising)
                     _signals.NonMaskableInterrupt();
             }

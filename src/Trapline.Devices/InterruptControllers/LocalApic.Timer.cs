@@ -97,7 +97,9 @@ public sealed partial class LocalApic
     private void ArmTimer()
     {
         long now = _clock.Nanoseconds;
-        if (_tscDeadline != 0)
+        if (_keeper != null)
+            _timer.Disarm();
+        else if (_tscDeadline != 0)
             _timer.Arm(Math.Max(_tscToNanoseconds(_tscDeadline), now + 1));
         else if (_running)
             _timer.Arm(Math.Max(_deadline, _notBefore));

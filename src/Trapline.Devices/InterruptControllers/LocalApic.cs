@@ -4,11 +4,11 @@ namespace Trapline.Devices.InterruptControllers;
 
 /// <summary>The local APIC of one vCPU, in xAPIC and x2APIC mode (SDM vol. 3A, chapter 11).</summary>
 /// <remarks>
-/// One file each for acceptance and priorities (here), registers, messages and pins, the timer, and KVM's EOI by memory.
+/// One file each for acceptance and priorities (here), registers, messages and pins, the timer, KVM's EOI by memory, and lending to an engine.
 /// Lock order: this lock is the last of the interrupt room. While it is held only <see cref="IVcpuSignals"/> and
 /// <see cref="IClockTimer"/> and the two TSC delegates are called, none of which may call back. The <see cref="ApicBus"/> is called with the lock released.
 /// </remarks>
-public sealed partial class LocalApic : IInterruptSource, IMmioDevice, ISavedDevice<LocalApicState>, IDisposable
+public sealed partial class LocalApic : IInterruptSource, ILentApic, IMmioDevice, ISavedDevice<LocalApicState>, IDisposable
 {
     private const ulong BaseEnable = 1 << 11;
     private const ulong BaseX2Apic = 1 << 10;
@@ -188,14 +188,15 @@ public sealed partial class LocalApic : IInterruptSource, IMmioDevice, ISavedDev
 
     private int Deliverable()
     {
-        if (!Enabled)
+        if (!Enabled || _keeper != null)
             return -1;
         int vector = _irr.Highest;
         return vector >= 0 && (vector & 0xF0) > (ProcessorPriority() & 0xF0) ? vector : -1;
     }
 
+    /// <summary>Whether a lent local APIC lets the pin through is for its keeper to know.</summary>
     private bool ExtIntPending => _extIntLatched
-        || (_lint0 && (!Enabled || (_lvt[LvtLint0] & (LvtMasked | LvtModeMask)) == LvtModeExtInt));
+        || (_lint0 && (_keeper != null || !Enabled || (_lvt[LvtLint0] & (LvtMasked | LvtModeMask)) == LvtModeExtInt));
 
     /// <summary>Recomputes <see cref="Pending"/> and tells the vCPU if there is something to take.</summary>
     private void Update()
@@ -226,8 +227,11 @@ public sealed partial class LocalApic : IInterruptSource, IMmioDevice, ISavedDev
     public LocalApicState Save()
     {
         CollectEoi();
+        ApicRegisters? lent = _keeper?.Read();
         lock (_lock)
         {
+            if (lent != null)
+                SetRegisters(lent);
             return new LocalApicState(_baseMsr, _xApicId, _ldr, _dfr, _svr, _tpr, _isr.Save(), _tmr.Save(), _irr.Save(), _esr, _errors,
                 (uint[])_lvt.Clone(), _icr, _lint0, _lint1, _extIntLatched,
                 _initialCount, _divide, _running, _deadline, _heldCount, _tscDeadline);
@@ -236,6 +240,7 @@ public sealed partial class LocalApic : IInterruptSource, IMmioDevice, ISavedDev
 
     public void Restore(LocalApicState s)
     {
+        ApicRegisters registers;
         lock (_lock)
         {
             _eoiOffered = false;
@@ -250,9 +255,11 @@ public sealed partial class LocalApic : IInterruptSource, IMmioDevice, ISavedDev
             (_lint0, _lint1, _extIntLatched) = (s.Lint0, s.Lint1, s.ExtIntLatched);
             (_initialCount, _divide, _running, _deadline) = (s.InitialCount, s.DivideConfiguration, s.TimerRunning, s.TimerDeadline);
             (_heldCount, _tscDeadline) = (s.TimerHeldCount, s.TscDeadline);
+            registers = GetRegisters();
             ArmTimer();
             Update();
         }
+        _keeper?.Write(registers);
         BaseChanged?.Invoke(this);
     }
 

@@ -21,4 +21,7 @@ internal enum KvmCapability
     Xsave2 = 208,
     PmuCapability = 212,
     VcpuAttributes = 127,
+    SignalMsi = 77,
+    SplitIrqchip = 121,
+    X2ApicApi = 129,
 }

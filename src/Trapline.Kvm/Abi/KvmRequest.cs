@@ -19,6 +19,9 @@ internal static unsafe class KvmRequest
     public static readonly ulong EnableCapability = In(0xA3, sizeof(KvmEnableCapability));
     public static readonly ulong SetMsrFilter = In(0xC6, sizeof(KvmMsrFilter));
 
+    public static readonly ulong SetGsiRouting = In(0x6A, KvmMsiRoute.HeaderSize);
+    public static readonly ulong SignalMsi = In(0xA5, sizeof(KvmMsi));
+
     // Asked of a vCPU.
     public const ulong Run = None | 0x80;
     public const ulong Nmi = None | 0x9A;
@@ -32,6 +35,10 @@ internal static unsafe class KvmRequest
     public static readonly ulong GetMsrs = Both(0x88, KvmMsrEntry.HeaderSize);
     public static readonly ulong SetMsrs = In(0x89, KvmMsrEntry.HeaderSize);
     public static readonly ulong SetSignalMask = In(0x8B, sizeof(uint));
+    public static readonly ulong GetLocalApic = Out(0x8E, KvmLocalApic.Size);
+    public static readonly ulong SetLocalApic = In(0x8F, KvmLocalApic.Size);
+    public static readonly ulong GetMpState = Out(0x98, sizeof(uint));
+    public static readonly ulong SetMpState = In(0x99, sizeof(uint));
     public static readonly ulong SetCpuid = In(0x90, KvmCpuidEntry.HeaderSize);
     public static readonly ulong SetupMachineCheck = In(0x9C, sizeof(ulong));
     public static readonly ulong GetEvents = Out(0x9F, sizeof(KvmEvents));

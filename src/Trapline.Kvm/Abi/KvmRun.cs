@@ -49,6 +49,7 @@ internal unsafe struct KvmRun
     [FieldOffset(32)] public KvmMsrAccess Msr;
     [FieldOffset(32)] public KvmInternalError Error;
     [FieldOffset(32)] public uint SystemEventType;
+    [FieldOffset(32)] public byte EndedVector;
 }
 
 /// <summary>IN or OUT, <see cref="Count"/> times: REP string instructions leave in batches. The data is elsewhere in the shared pages.</summary>

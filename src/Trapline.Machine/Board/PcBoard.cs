@@ -85,7 +85,9 @@ internal sealed class PcBoard : IDisposable
         Memory = Allocate(Layout, memory);
         if (vcpus == 1)
             Memory.Code.ExpectOne();
-        _engineResources = new EngineResources(Memory);
+        // Whoever watches interrupts wants to see them all: none may stay in the host's kernel.
+        bool? kernelApics = specification.Test.KernelLocalApics ?? (specification.Diagnostics.Trace.HasFlag(TraceKinds.Interrupts) ? false : null);
+        _engineResources = new EngineResources(Memory, MachineConstants.IoApicPins, kernelApics);
         Clock = new GuestClock(startAt);
         try
         {
@@ -374,7 +376,7 @@ internal sealed class PcBoard : IDisposable
         {
             LocalApic apic = _interrupts.LocalApics[i];
             IInterruptSource source = _paravirtual[i].Watch(Trace.Wants(TraceKinds.Interrupts) ? new TracedInterrupts(i, apic, Trace) : apic);
-            EngineParts parts = new(i, _specification.Cpu.Count, Memory, _model, Seam, source, Clock, _engineResources)
+            EngineParts parts = new(i, _specification.Cpu.Count, Memory, _model, Seam, source, apic, Clock, _engineResources)
             {
                 Trace = Trace.WantsEngines ? Trace : null,
                 TraceWalks = Trace.Wants(TraceKinds.Walks),
@@ -389,6 +391,16 @@ internal sealed class PcBoard : IDisposable
             apic.Connect(Memory);
         }
         return vcpus;
+    }
+
+    /// <summary>Why an engine cannot go on with this guest, for people; null if it can.</summary>
+    public string? ObstacleTo(string engine)
+    {
+        // The host's kernel would answer hypercalls, and knows nothing of the machine's: a vCPU would wait for good.
+        string[] lost = [.. new[] { Feature.KvmPvIpi, Feature.KvmPvUnhalt }.Where(_model.Has).Select(CpuFeatures.NameOf)];
+        return engine == "kvm" && lost.Length > 0 && Vcpus.Count > 1 && _paravirtual.Any(p => p.IsUsed)
+            ? $"engine 'kvm' cannot go on with this guest: its vCPUs wake each other by hypercalls that the host's kernel does not answer; a guest begun with --cpu {_specification.Cpu.Model ?? "max"},-{string.Join(",-", lost)} can move"
+            : null;
     }
 
     /// <summary>Makes engines that could take the places of those that run, without touching the machine.</summary>

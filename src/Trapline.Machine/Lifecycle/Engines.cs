@@ -10,7 +10,7 @@ namespace Trapline.Machine;
 
 /// <summary>What an engine is given for one vCPU.</summary>
 public sealed record EngineParts(
-    int Index, int Count, GuestMemory Memory, CpuModel Model, IIoSeam Io, IInterruptSource Interrupts, IGuestClock Clock,
+    int Index, int Count, GuestMemory Memory, CpuModel Model, IIoSeam Io, IInterruptSource Interrupts, ILentApic Apic, IGuestClock Clock,
     EngineResources Resources)
 {
     /// <summary>Who wants to see exceptions; null for nobody.</summary>
@@ -116,7 +116,7 @@ public static class Engines
     {
         try
         {
-            return new KvmVcpu(parts.Resources.Kvm, parts.Index, parts.Count, parts.Model, parts.Io, parts.Interrupts);
+            return new KvmVcpu(parts.Resources.Kvm, parts.Index, parts.Count, parts.Model, parts.Io, parts.Interrupts, parts.Apic);
         }
         catch (KvmException refusal)
         {

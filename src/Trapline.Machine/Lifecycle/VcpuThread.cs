@@ -51,8 +51,11 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     private volatile bool _asleep;
     private volatile bool _unwakeable;
     private bool _started;
+    private bool _takenOver;
+    private Timer? _lookAfterSleep;
     private bool _restJudged;
     private long _restSince, _instructionsAtRest = -1;
+    private ulong? _restsAt;
     private EngineCounters _retired;
     private long _haltedNanoseconds, _haltedSince, _halts;
 
@@ -83,6 +86,14 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     public bool IsUnwakeable => _unwakeable;
 
     public bool IsCurrentThread => Thread.CurrentThread == _thread;
+
+    /// <summary>The engine begins to run the vCPU, all of the machine's before any starts: they send each other messages.</summary>
+    public void TakeOver()
+    {
+        _takenOver = true;
+        _engine.TakeOver();
+        LookAfterSleep();
+    }
 
     public void Start()
     {
@@ -142,11 +153,25 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
         lock (_gate)
         {
             IVcpuEngine before = _engine;
-            successor.Import(before.Export());
+            VcpuState state = before.Export();
+            before.GiveBack();
+            try
+            {
+                successor.Import(state);
+            }
+            catch
+            {
+                if (_takenOver)
+                    before.TakeOver();
+                throw;
+            }
+            if (_takenOver)
+                successor.TakeOver();
             successor.ReportsSpinning = _turn != null;
             _retired = Sum(_retired, before.Counters);
             _instructionsAtRest = -1;
             _engine = successor;
+            LookAfterSleep();
             return before;
         }
     }
@@ -206,6 +231,7 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
         End();
         Join();
         _allowance?.Dispose();
+        _lookAfterSleep?.End();
         _engine.Dispose();
     }
 
@@ -251,7 +277,8 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
                     WaitForAllowance(when);
                     continue;
                 }
-                if (_turn != null && !_turn.TryTake(woken) && !WaitForTurn(_turn))
+                // Where the kernel knows when a vCPU sleeps, its scheduler does this better.
+                if (_turn != null && !_engine.HaltsInside && !_turn.TryTake(woken) && !WaitForTurn(_turn))
                     continue;
                 woken = false;
                 StopReason stopped = _engine.Run();
@@ -259,6 +286,8 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
                 switch (stopped)
                 {
                     case StopReason.Kicked:
+                        if (_engine.HaltsInside)
+                            JudgeSleepInside();
                         break;
                     case StopReason.Spinning:
                         _turn?.Yield();
@@ -343,6 +372,29 @@ internal sealed class VcpuThread : IVcpuSignals, IDisposable
     {
         _restJudged = true;
         _unwakeable = (_engine.Export().Rflags & Rflags.If) == 0;
+        if (_unwakeable)
+            _host.VcpuUnwakeable(Index);
+    }
+
+    /// <summary>An engine that has vCPUs sleep inside does not say so: it is asked now and then.</summary>
+    private void LookAfterSleep()
+    {
+        if (!_engine.HaltsInside)
+            return;
+        TimeSpan period = TimeSpan.FromTicks(UnwakeableAfter / 100);
+        _lookAfterSleep ??= new Timer(_ => KickEngine(), null, period, period);
+    }
+
+    /// <summary>It came back because somebody called. If it sleeps where it slept long ago, perhaps it does so for good.</summary>
+    private void JudgeSleepInside()
+    {
+        long now = HostTime.Nanoseconds;
+        if (now - _restSince < UnwakeableAfter)
+            return;
+        VcpuState state = _engine.Export();
+        bool rests = state.Activity == VcpuActivity.WaitingForStartUp || (state.Activity == VcpuActivity.Halted && (state.Rflags & Rflags.If) == 0);
+        _unwakeable = rests && state.Rip == _restsAt;
+        (_restsAt, _restSince) = (rests ? state.Rip : null, now);
         if (_unwakeable)
             _host.VcpuUnwakeable(Index);
     }

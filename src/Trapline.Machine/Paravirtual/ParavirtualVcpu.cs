@@ -36,6 +36,9 @@ internal sealed class ParavirtualVcpu(CpuModel model, GuestMemory memory, GuestC
     /// <summary>It was kicked, and has not left a HLT since.</summary>
     public bool IsUnhalted => Volatile.Read(ref _unhalted) != 0;
 
+    /// <summary>The guest uses KVM's interface on this vCPU.</summary>
+    public bool IsUsed => ((Volatile.Read(ref _systemTime) | _steal.Value | apic.ParavirtualEoi) & Enable) != 0;
+
     /// <summary>The vCPU's own counter is the machine's and this.</summary>
     public ulong TimeStampOffset => _timeStampOffset;
 

@@ -52,12 +52,7 @@ internal sealed class CpuAllowance : IDisposable
     }
 
     /// <summary>No kick is under way when this returns: the engine may go.</summary>
-    public void Dispose()
-    {
-        using ManualResetEvent over = new(false);
-        if (_over.Dispose(over))
-            over.WaitOne();
-    }
+    public void Dispose() => _over.End();
 
     private void Earn()
     {
