@@ -111,7 +111,14 @@ public sealed class PasstBackend : INetworkBackend
     private bool Receive(ReadOnlySpan<byte> frame)
     {
         INetworkSink sink = _sink!;
-        return sink.Receive(frame, new FrameOffload(sink.Accepts & FrameOffloads.ChecksumIsValid));
+        FrameOffload done = new(sink.Accepts & FrameOffloads.ChecksumIsValid);
+        if (!RefusedConnection.Is(frame))
+            return sink.Receive(frame, done);
+        Span<byte> repaired = stackalloc byte[RefusedConnection.Longest];
+        repaired = repaired[..frame.Length];
+        frame.CopyTo(repaired);
+        RefusedConnection.Repair(repaired);
+        return sink.Receive(repaired, done);
     }
 
     private void Lost()
