@@ -91,6 +91,7 @@ internal sealed class RunResources : IDisposable
         NetworkConnection connection = new()
         {
             Published = specification.Kind == NetworkKind.User ? published : [],
+            SwitchPath = name => Path.Combine(Control.Sockets.RuntimeDirectory.ForUser().Path, name + ".switch"),
             Report = line => Console.Error.WriteLine("trapline: " + line),
         };
         try

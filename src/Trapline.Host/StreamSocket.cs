@@ -35,11 +35,18 @@ public sealed unsafe class StreamSocket : IDisposable
     {
         fixed (byte* start = buffer)
         {
-            nint count;
-            do
-                count = Libc.Receive(Descriptor, start, (nuint)buffer.Length, 0);
-            while (count < 0 && Marshal.GetLastPInvokeError() == TerminalCalls.Eintr);
-            return count > 0 ? (int)count : 0;
+            while (true)
+            {
+                nint count = Libc.Receive(Descriptor, start, (nuint)buffer.Length, 0);
+                if (count >= 0)
+                    return (int)count;
+                // A socket that .NET accepted may be non-blocking.
+                int error = Marshal.GetLastPInvokeError();
+                if (error == TerminalCalls.Eagain)
+                    Wait(TerminalCalls.PollIn, -1);
+                else if (error != TerminalCalls.Eintr)
+                    return 0;
+            }
         }
     }
 

@@ -2,6 +2,8 @@ using Trapline.Core;
 using Trapline.Machine;
 using Trapline.Network;
 using Trapline.Network.Passt;
+using Trapline.Network.Switch;
+using Trapline.Network.Tap;
 
 namespace Trapline.Networks;
 
@@ -19,6 +21,9 @@ public sealed record NetworkConnection
 
     /// <summary>Is given a line for people when a network is lost. From any thread.</summary>
     public Action<string> Report { get; init; } = _ => { };
+
+    /// <summary>Where the socket of a named switch is; its folder is the user's alone.</summary>
+    public Func<string, string> SwitchPath { get; init; } = name => throw new BadInputException($"network 'socket={name}': say where its socket is");
 
     /// <summary>Connects a card. Its back end is the caller's, to be disposed after the machine.</summary>
     /// <exception cref="BadInputException">There is no such network, or something that it needs is missing.</exception>
@@ -45,8 +50,10 @@ public sealed record NetworkConnection
                 return backend;
             case NetworkKind.None:
                 return new UnpluggedBackend();
+            case NetworkKind.Socket:
+                return NamedSwitch.Join(SwitchPath(specification.Name), Report);
             default:
-                throw new BadInputException($"network '{specification}': not yet");
+                return TapBackend.Open(specification.Name);
         }
     }
 }
