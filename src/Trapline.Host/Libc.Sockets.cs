@@ -5,7 +5,7 @@ namespace Trapline.Host;
 /// <summary>Calls on sockets that carry frames (socketpair(2), sendmsg(2), recv(2); Linux x86-64 constants).</summary>
 internal static unsafe partial class Libc
 {
-    public const int FamilyUnix = 1, SocketStream = 1, SocketCloseOnExec = 0x80000;
+    public const int FamilyUnix = 1, FamilyInternet = 2, SocketStream = 1, SocketDatagram = 2, SocketCloseOnExec = 0x80000;
     public const int SocketLevel = 1, SendBuffer = 7, ReceiveBuffer = 8;
     public const int DontWait = 0x40, NoSignal = 0x4000, Peek = 2;
     public const int ShutdownBoth = 2;
@@ -30,6 +30,9 @@ internal static unsafe partial class Libc
         public nuint ControlLength;
         public int Flags;
     }
+
+    [LibraryImport("libc", EntryPoint = "socket", SetLastError = true)]
+    public static partial int Socket(int domain, int type, int protocol);
 
     [LibraryImport("libc", EntryPoint = "socketpair", SetLastError = true)]
     public static partial int SocketPair(int domain, int type, int protocol, int* descriptors);

@@ -1,5 +1,4 @@
 using System.ComponentModel;
-using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
@@ -13,7 +12,8 @@ public sealed unsafe class TapDevice : IDisposable
     private const ulong SetInterface = 0x400454CA, SetHeaderSize = 0x400454D8, SetOffload = 0x400454D0;
     private const ushort Tap = 2, NoPacketInformation = 0x1000, VirtioHeader = 0x4000;
     private const uint Checksum = 1, Segments4 = 2, Segments6 = 4;
-    private const int NameLength = 16;
+    private const ulong GetIndex = 0x8933, GetMtu = 0x8921;
+    private const int NameLength = 16, RequestLength = 40;
 
     private readonly SafeFileHandle _handle, _wake;
 
@@ -22,7 +22,7 @@ public sealed unsafe class TapDevice : IDisposable
     public string Name { get; }
 
     /// <summary>As the interface has it now; 1500 if it does not say.</summary>
-    public int Mtu => int.TryParse(Read($"/sys/class/net/{Name}/mtu"), NumberStyles.None, CultureInfo.InvariantCulture, out int mtu) ? mtu : 1_500;
+    public int Mtu => Ask(Name, GetMtu) ?? 1_500;
 
     /// <param name="name">Of an interface that is there.</param>
     /// <param name="headerBytes">Of virtio's header before each frame.</param>
@@ -30,16 +30,15 @@ public sealed unsafe class TapDevice : IDisposable
     public static TapDevice Open(string name, int headerBytes)
     {
         // The kernel would make one, for those who may.
-        if (!Directory.Exists($"/sys/class/net/{name}"))
+        if (Ask(name, GetIndex) is null)
             throw new IOException("there is no such interface");
         int descriptor = TerminalCalls.Open("/dev/net/tun", TerminalCalls.OpenReadWrite | TerminalCalls.OpenNonBlocking | TerminalCalls.OpenCloseOnExec, 0);
         if (descriptor < 0)
             throw new IOException("/dev/net/tun: " + new Win32Exception(Marshal.GetLastPInvokeError()).Message);
         SafeFileHandle handle = new(descriptor, ownsHandle: true);
         // struct ifreq: the name, then flags.
-        byte* request = stackalloc byte[40];
-        new Span<byte>(request, 40).Clear();
-        Encoding.ASCII.GetBytes(name, new Span<byte>(request, NameLength - 1));
+        byte* request = stackalloc byte[RequestLength];
+        Name16(name, request);
         *(ushort*)(request + NameLength) = Tap | NoPacketInformation | VirtioHeader;
         if (TerminalCalls.Control(descriptor, SetInterface, request) != 0 || TerminalCalls.Control(descriptor, SetHeaderSize, &headerBytes) != 0)
         {
@@ -119,15 +118,21 @@ public sealed unsafe class TapDevice : IDisposable
 
     private int Descriptor => (int)_handle.DangerousGetHandle();
 
-    private static string? Read(string path)
+    /// <summary>A number of an interface (netdevice(7)); null if there is no such interface.</summary>
+    private static int? Ask(string name, ulong question)
     {
-        try
-        {
-            return File.ReadAllText(path).Trim();
-        }
-        catch (IOException)
-        {
-            return null;
-        }
+        int socket = Libc.Socket(Libc.FamilyInternet, Libc.SocketDatagram | Libc.SocketCloseOnExec, 0);
+        byte* request = stackalloc byte[RequestLength];
+        Name16(name, request);
+        int? answer = TerminalCalls.Control(socket, question, request) == 0 ? *(int*)(request + NameLength) : null;
+        Libc.Close(socket);
+        return answer;
+    }
+
+    /// <summary>The beginning of struct ifreq: the name, in zeros.</summary>
+    private static void Name16(string name, byte* request)
+    {
+        new Span<byte>(request, RequestLength).Clear();
+        Encoding.ASCII.GetBytes(name.AsSpan(0, Math.Min(name.Length, NameLength - 1)), new Span<byte>(request, NameLength - 1));
     }
 }
