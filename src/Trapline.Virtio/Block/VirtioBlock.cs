@@ -18,6 +18,10 @@ public sealed class VirtioBlock : VirtioDevice
         MultiQueue = 1ul << 12, DiscardCommand = 1ul << 13, WriteZeroesCommand = 1ul << 14;
 
     private const ushort QueueSize = 256;
+
+    /// <summary>Parts of memory in one request. Half of what a queue takes: the guest cuts larger transfers, so that several workers have a piece each.</summary>
+    private const uint MostSegments = (QueueSize / 2) - 2;
+
     private const int ConfigLength = 60, MostRanges = 16;
 
     /// <summary>Longest transfer, in bytes: what a worker may be busy with while a reset waits for it.</summary>
@@ -59,7 +63,7 @@ public sealed class VirtioBlock : VirtioDevice
         Span<byte> c = _config;
         int optimal = BitOperations.Log2((uint)Math.Clamp(_disk.OptimalBlockSize, SectorSize, 1 << 20) / SectorSize);
         BinaryPrimitives.WriteUInt64LittleEndian(c, (ulong)_disk.Length / SectorSize);
-        BinaryPrimitives.WriteUInt32LittleEndian(c[12..], QueueSize - 2); // one descriptor for the head, one for the status
+        BinaryPrimitives.WriteUInt32LittleEndian(c[12..], MostSegments);
         BinaryPrimitives.WriteUInt32LittleEndian(c[20..], SectorSize);
         c[24] = (byte)Math.Min(optimal, 3); // a larger physical block than 4 KiB is no sector size that guests know
         BinaryPrimitives.WriteUInt16LittleEndian(c[26..], (ushort)(1 << Math.Min(optimal, 15)));
