@@ -17,7 +17,8 @@ internal static class ForkCommand
           trapline stop task-3
 
         A clone goes on where the machine is, without its consoles; its programs run on, their output goes nowhere. It has a time of day, random
-        numbers and a machine generation identifier of its own, and lives on when the machine ends. The names are printed, one a line.
+        numbers and a machine generation identifier of its own, and lives on when the machine ends. It is on the same networks, with connections
+        and card addresses of its own, without published ports: those lead to the first machine. The names are printed, one a line.
         """;
 
     public static Command Build(TextWriter output, TextWriter errors)
