@@ -101,7 +101,8 @@ static Process StartPasst(string socket)
     [
         "--foreground", "--quiet", "--one-off", "--socket", socket, "--ipv4-only", "--mtu", $"{PasstOptions.Mtu}", "--mac-addr", PasstOptions.Gateway.ToString(),
         "--address", PasstOptions.Guest4, "--netmask", $"{PasstOptions.Prefix4}", "--gateway", PasstOptions.Gateway4,
-    ]) { RedirectStandardError = true })!;
+    ])
+    { RedirectStandardError = true })!;
     passt.BeginErrorReadLine();
     if (!SpinWait.SpinUntil(() => File.Exists(socket), 5_000))
         throw new InvalidOperationException("passt does not start: apt-get install passt");
