@@ -23,7 +23,13 @@ public class PseudoTerminalTests
     {
         PseudoTerminal terminal = PseudoTerminal.Open();
         using FileStream other = Other(terminal);
-        Task<int> reader = Task.Run(() => terminal.Stream.Read(new byte[16]));
+        TaskCompletionSource begun = new();
+        Task<int> reader = Task.Run(() =>
+        {
+            begun.SetResult();
+            return terminal.Stream.Read(new byte[16]);
+        });
+        await begun.Task;
         await Task.Delay(200); // it waits by now
         terminal.Dispose();
         Assert.Equal(0, await reader.WaitAsync(TimeSpan.FromSeconds(20)));
