@@ -99,8 +99,7 @@ public sealed unsafe partial class KvmVcpu : IVcpuEngine
                 _kick.Leave();
                 continue;
             }
-            int result = KvmCalls.Control(_descriptor, KvmRequest.Run, null);
-            int error = result < 0 ? Marshal.GetLastPInvokeError() : 0;
+            int error = EnterKernel();
             _kick.Leave();
             AfterEntry(error);
         }
@@ -109,11 +108,13 @@ public sealed unsafe partial class KvmVcpu : IVcpuEngine
     /// <summary>KVM_RUN and what it came back with. errno, or 0.</summary>
     private int Enter()
     {
-        int result = KvmCalls.Control(_descriptor, KvmRequest.Run, null);
-        int error = result < 0 ? Marshal.GetLastPInvokeError() : 0;
+        int error = EnterKernel();
         AfterEntry(error);
         return error;
     }
+
+    /// <summary>KVM_RUN alone. errno, or 0.</summary>
+    private int EnterKernel() => KvmCalls.Control(_descriptor, KvmRequest.Run, null) < 0 ? Marshal.GetLastPInvokeError() : 0;
 
     public void Reset() => Import(VcpuReset.PowerOn(_machineModel, isBootProcessor: Index == 0));
 
