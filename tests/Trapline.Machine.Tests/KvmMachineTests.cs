@@ -57,7 +57,7 @@ public sealed class KvmMachineTests
             SmallGuest.Exit(a, 0);
             a.Label(ref start);
             a.pop(eax);
-            GateToEax(a, 0x41);
+            SmallGuest.GateToEax(a, 0x41);
             a.mov(__dword_ptr[0xFEE000F0], 0x1FF); // enabled by software
             a.mov(__dword_ptr[0xFEE00320], 0x41); // timer: once
             a.mov(__dword_ptr[0xFEE003E0], 0xB); // divided by one
@@ -262,7 +262,7 @@ public sealed class KvmMachineTests
             SmallGuest.Exit(a, 0);
             a.Label(ref start);
             a.pop(eax);
-            GateToEax(a, 0x21);
+            SmallGuest.GateToEax(a, 0x21);
             a.mov(__dword_ptr[0xFEE000F0], 0x1FF);
             a.mov(__dword_ptr[0xFEE00350], 0x700); // LINT0: ExtINT
             foreach ((int port, int value) in ((int, int)[])[(0x20, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1), (0x21, 0xFD), (0xA1, 0xFF), (0x64, 0x60), (0x60, 1), (0x64, 0xD2)])
@@ -316,7 +316,7 @@ public sealed class KvmMachineTests
             a.jmp(end);
             a.Label(ref start);
             a.pop(eax);
-            GateToEax(a, 0x61);
+            SmallGuest.GateToEax(a, 0x61);
             a.xor(ebx, ebx);
             a.mov(__dword_ptr[0xFEE000F0], 0x1FF);
             a.mov(__dword_ptr[0xFEE00350], 0x1_0000); // LINT0: no timer from the 8259 pair
@@ -381,20 +381,5 @@ public sealed class KvmMachineTests
             Test = specification.Test with { TestDevice = testDevice, KernelLocalApics = apics },
             End = specification.End with { WhenHaltedForGood = true },
         });
-    }
-
-    /// <summary>An interrupt gate in a table at 2 MiB; the loader's code segment is kept.</summary>
-    private static void GateToEax(Assembler a, int vector)
-    {
-        const int table = 0x20_0000;
-        a.mov(__word_ptr[table + (vector * 8)], ax);
-        a.shr(eax, 16);
-        a.mov(__word_ptr[table + (vector * 8) + 6], ax);
-        a.mov(ax, cs);
-        a.mov(__word_ptr[table + (vector * 8) + 2], ax);
-        a.mov(__word_ptr[table + (vector * 8) + 4], 0x8E00 - 0x10000);
-        a.mov(__word_ptr[table - 8], 0x7FF);
-        a.mov(__dword_ptr[table - 6], table);
-        a.lidt(__[table - 8]);
     }
 }

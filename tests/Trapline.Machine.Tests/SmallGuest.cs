@@ -58,6 +58,21 @@ internal static class SmallGuest
         a.mov(cr0, eax);
     }
 
+    /// <summary>An interrupt gate in a table at 2 MiB; the loader's code segment is kept.</summary>
+    public static void GateToEax(Assembler a, int vector)
+    {
+        const int table = 0x20_0000;
+        a.mov(__word_ptr[table + (vector * 8)], ax);
+        a.shr(eax, 16);
+        a.mov(__word_ptr[table + (vector * 8) + 6], ax);
+        a.mov(ax, cs);
+        a.mov(__word_ptr[table + (vector * 8) + 2], ax);
+        a.mov(__word_ptr[table + (vector * 8) + 4], 0x8E00 - 0x10000);
+        a.mov(__word_ptr[table - 8], 0x7FF);
+        a.mov(__dword_ptr[table - 6], table);
+        a.lidt(__[table - 8]);
+    }
+
     private static byte[] Image(Action<Assembler> code)
     {
         Assembler assembler = new(32);
