@@ -1,6 +1,5 @@
 using Trapline.Core;
 using Trapline.Testing;
-using Trapline.Virtio.Tests;
 
 namespace Trapline.Machine.Tests;
 
@@ -46,7 +45,7 @@ public sealed class VirtioMachineTests
     [InlineData(VirtioWay.LegacyPin, Machines)]
     public async Task RequestsAreServedThroughSwitchesOfEngines(VirtioWay way, bool apics)
     {
-        const int rounds = 3000;
+        const int rounds = 12_000;
         MemoryDisk disk = new(VirtioGuest.Sectors * 512);
         DebugLine line = new();
         using GuestMachine machine = Machine("kvm", way, apics, rounds, disk, line);
@@ -100,7 +99,7 @@ public sealed class VirtioMachineTests
             Devices = new DeviceSpecification
             {
                 Disks = [new DiskDevice("memory", disk)],
-                Networks = [new NetworkDevice("loop", new TestNetwork(loopsBack: true), MacAddress.Random())],
+                Networks = [new NetworkDevice("loop", new LoopedWire(), MacAddress.Random())],
             },
         });
     }
