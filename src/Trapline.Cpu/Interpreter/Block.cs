@@ -22,13 +22,14 @@ public unsafe struct Block
     /// <summary>Bytes of code in the second page.</summary>
     public int SecondBytes;
 
-    public Block* HashNext;
-
     /// <summary>Entry of its translation; 0 if there is none.</summary>
     public nint Native;
 
     /// <summary>How often it was interpreted.</summary>
     public int Heat;
+
+    /// <summary>With <see cref="Native"/>: the translation's number.</summary>
+    public int Translation;
 
     /// <summary>The two most recent successors, valid while their epoch is the current one.</summary>
     public Block* Link0;

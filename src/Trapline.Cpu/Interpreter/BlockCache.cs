@@ -11,13 +11,12 @@ namespace Trapline.Cpu.Interpreter;
 /// </remarks>
 public sealed unsafe class BlockCache : IDisposable
 {
-    private const int HashSize = 1 << 16;
     private const int JumpSize = 1 << 12;
     public const int MaxOps = 64;
 
     private readonly byte* _arena;
     private readonly nuint _arenaSize;
-    private readonly Block** _hash;
+    private readonly BlockIndex _index;
     private readonly JumpEntry* _jumps;
     private readonly Dictionary<ulong, List<nint>> _pages = [];
     private nuint _used;
@@ -33,8 +32,8 @@ public sealed unsafe class BlockCache : IDisposable
     public BlockCache(nuint arenaSize = 24 << 20)
     {
         _arenaSize = arenaSize;
-        _arena = (byte*)NativeMemory.AlignedAlloc(arenaSize, 64);
-        _hash = (Block**)NativeMemory.AllocZeroed(HashSize, (nuint)sizeof(Block*));
+        _arena = (byte*)NativeMemory.AlignedAlloc(arenaSize, BlockIndex.Alignment);
+        _index = new BlockIndex(_arena);
         _jumps = (JumpEntry*)NativeMemory.AllocZeroed(JumpSize, (nuint)sizeof(JumpEntry));
     }
 
@@ -65,7 +64,8 @@ public sealed unsafe class BlockCache : IDisposable
 
     public Block* Find(ulong offset, ulong secondOffset, ulong rip, uint mode)
     {
-        for (Block* b = _hash[HashOf(offset, rip, mode)]; b != null; b = b->HashNext)
+        uint hash = BlockIndex.HashOf(offset, rip, mode);
+        for (BlockIndex.Search search = _index.Start(hash); _index.Next(ref search, out Block* b);)
             if (b->Offset == offset && b->Rip == rip && b->Mode == mode && (b->SecondOffset == Block.NoPage || b->SecondOffset == secondOffset))
                 return b;
         return null;
@@ -74,7 +74,8 @@ public sealed unsafe class BlockCache : IDisposable
     /// <summary>Finds any block at this place, whatever its second page.</summary>
     public Block* FindFirst(ulong offset, ulong rip, uint mode)
     {
-        for (Block* b = _hash[HashOf(offset, rip, mode)]; b != null; b = b->HashNext)
+        uint hash = BlockIndex.HashOf(offset, rip, mode);
+        for (BlockIndex.Search search = _index.Start(hash); _index.Next(ref search, out Block* b);)
             if (b->Offset == offset && b->Rip == rip && b->Mode == mode)
                 return b;
         return null;
@@ -88,10 +89,8 @@ public sealed unsafe class BlockCache : IDisposable
     {
         Decoded++;
         _used += (nuint)(sizeof(Block) + ops * sizeof(Op));
-        _used = (_used + 63) & ~(nuint)63;
-        uint bucket = HashOf(block->Offset, block->Rip, block->Mode);
-        block->HashNext = _hash[bucket];
-        _hash[bucket] = block;
+        _used = (_used + BlockIndex.Alignment - 1) & ~(nuint)(BlockIndex.Alignment - 1);
+        _index.Add(block);
         AddToPage(block->Offset & ~0xFFFul, block);
         if (block->SecondOffset != Block.NoPage)
             AddToPage(block->SecondOffset & ~0xFFFul, block);
@@ -129,25 +128,21 @@ public sealed unsafe class BlockCache : IDisposable
     {
         _pages.Clear();
         _used = 0;
-        NativeMemory.Clear(_hash, HashSize * (nuint)sizeof(Block*));
+        _index.Clear();
         NativeMemory.Clear(_jumps, JumpSize * (nuint)sizeof(JumpEntry));
     }
 
     public void Dispose()
     {
         NativeMemory.AlignedFree(_arena);
-        NativeMemory.Free(_hash);
+        _index.Dispose();
         NativeMemory.Free(_jumps);
     }
 
     private void Drop(Block* block, delegate*<SoftwareVcpu, CpuState*, Op*, int> resync)
     {
         Invalidated++;
-        Block** link = &_hash[HashOf(block->Offset, block->Rip, block->Mode)];
-        while (*link != null && *link != block)
-            link = &(*link)->HashNext;
-        if (*link == block)
-            *link = block->HashNext;
+        _index.Remove(block);
         // The other page of a crossing block still lists it; its empty extent keeps it from matching again.
         block->Bytes = 0;
         block->SecondBytes = 0;
@@ -163,7 +158,4 @@ public sealed unsafe class BlockCache : IDisposable
             _pages[page] = blocks = [];
         blocks.Add((nint)block);
     }
-
-    /// <summary>RIP counts: every process has a shared library somewhere else.</summary>
-    private static uint HashOf(ulong offset, ulong rip, uint mode) => (uint)(((offset ^ rip << 13) * 0x9E37_79B9_7F4A_7C15ul) >> 40) + mode & (HashSize - 1);
 }

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Trapline.Cpu.Interpreter;
 using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Cpu.Translator.Passes;
@@ -22,7 +23,7 @@ public sealed unsafe partial class BlockTranslator
     /// <summary>Some translation depends on bytes of this page.</summary>
     public bool Holds(ulong page) => _pages.ContainsKey(page);
 
-    /// <summary>Every decoded block is gone. Translations stay, and find their blocks as those are decoded anew (<see cref="Attach"/>).</summary>
+    /// <summary>Every decoded block is gone. Translations stay, and find their blocks as those are decoded anew (<see cref="Attach(Block*)"/>).</summary>
     public void BlocksForgotten()
     {
         foreach (Translation translation in _table.Values)
@@ -65,6 +66,7 @@ public sealed unsafe partial class BlockTranslator
         Counters.Dropped++;
         Watcher?.Dropped(translation);
         _table.Remove(translation.Key);
+        _numbered[translation.Number] = null;
         foreach (int number in translation.Incoming)
         {
             ref ExitSite site = ref Site((uint)number);
@@ -99,13 +101,14 @@ public sealed unsafe partial class BlockTranslator
             if (translation.Origin != null && translation.Origin->Native == translation.Entry)
                 Forget(translation.Origin);
         _table.Clear();
+        _numbered.Clear();
         _pages.Clear();
         _sites.Clear();
         _sites.Add(default); // number 0: the jump cache missed
         _code.Clear();
         _scopes.Restart();
-        for (uint slot = 0; slot < LowLayout.JumpEntries; slot++)
-            _low.JumpKeys[slot] = EmptyJump(slot);
+        if (Counters.Flushes != 0)
+            NativeMemory.Clear(_low.JumpKeys, LowLayout.JumpEntries * sizeof(ulong));
         _linearPages.Clear();
         ResetShadows();
         _context = -1;

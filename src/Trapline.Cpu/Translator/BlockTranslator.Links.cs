@@ -11,11 +11,11 @@ namespace Trapline.Cpu.Translator;
 /// <summary>Jumps from translation to translation: links at direct jumps, the jump cache for indirect ones.</summary>
 public sealed unsafe partial class BlockTranslator
 {
-    /// <summary>Makes a direct jump at a site lead to the block's translation from now on.</summary>
+    /// <summary>Makes a direct jump at a site lead to the block's translation, which it has, from now on.</summary>
     public void Link(uint number, Block* target)
     {
         ref ExitSite site = ref Site(number);
-        if (site.Owner is null || site.Owner.Dropped || !_table.TryGetValue(TranslationKey.Of(target, Hoisting.All), out Translation? to))
+        if (site.Owner is null || site.Owner.Dropped || _numbered[target->Translation] is not { } to)
             return;
         Assembler asm = At(site.Patch);
         switch (site.Form)
@@ -111,6 +111,16 @@ public sealed unsafe partial class BlockTranslator
             asm.Patch(site.Patch, site.Cold);
         else
             asm.Jump(site.Cold);
+    }
+
+    /// <summary>
+    /// Entries of the jump cache that were never written are zero, which is the key of one address: minus the link number. Its entry must say otherwise.
+    /// </summary>
+    private void KeepZeroFromMatching(uint id)
+    {
+        uint slot = LowLayout.JumpSlot(0ul - id);
+        if (_low.JumpKeys[slot] == 0)
+            _low.JumpKeys[slot] = EmptyJump(slot);
     }
 
     /// <summary>The key of link number 0, which no address space has.</summary>

@@ -83,6 +83,7 @@ public sealed unsafe partial class BlockTranslator
         _low.ScopeIsCurrent[f->LinkId] = 0;
         f->LinkId = id;
         _low.ScopeIsCurrent[id] = id == LinkScopes.NoLinks ? (byte)0 : (byte)1;
+        KeepZeroFromMatching(id);
     }
 
     /// <summary>Sets the stack window from the soft TLB, if that knows the page as writable.</summary>

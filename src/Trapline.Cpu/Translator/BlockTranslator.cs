@@ -35,6 +35,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     private readonly GuestBlock _block = new();
     private readonly BlockEmitter _emitter;
     private readonly Dictionary<TranslationKey, Translation> _table = [];
+    private readonly List<Translation?> _numbered = [];
     private readonly Dictionary<ulong, List<Translation>> _pages = [];
     private readonly List<(int Start, int Length)> _looked = [];
 
@@ -151,6 +152,8 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         translation.Ranges.Add((within, Math.Min(_block.Bytes, 4096 - within)));
         translation.Ranges.AddRange(_looked);
         _table[translation.Key] = translation;
+        translation.Number = _numbered.Count;
+        _numbered.Add(translation);
         AddToPage(block->Offset & ~0xFFFul, translation);
         if (spans)
         {
@@ -161,10 +164,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         _linearPages.Add(block->Rip >> 12);
         entry = translation.Entry;
         if (hoisting == Hoisting.All)
-        {
-            translation.Origin = block;
-            block->Native = entry;
-        }
+            Attach(block, translation);
         Counters.Translated++;
         Counters.GuestInstructions += _block.Count;
         AddTime(ref _timeTranslating, start);
@@ -185,10 +185,15 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     /// <summary>A block was decoded anew: its translation may still be there.</summary>
     public void Attach(Block* block)
     {
-        if (!_table.TryGetValue(TranslationKey.Of(block, Hoisting.All), out Translation? found))
-            return;
-        found.Origin = block;
-        block->Native = found.Entry;
+        if (_table.TryGetValue(TranslationKey.Of(block, Hoisting.All), out Translation? found))
+            Attach(block, found);
+    }
+
+    private static void Attach(Block* block, Translation translation)
+    {
+        translation.Origin = block;
+        block->Native = translation.Entry;
+        block->Translation = translation.Number;
     }
 
     /// <summary>Flags live at a guest address: worked out in the block's page, else taken to be all.</summary>

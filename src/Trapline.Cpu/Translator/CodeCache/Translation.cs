@@ -20,6 +20,9 @@ public sealed unsafe class Translation
 
     internal TranslationKey Key => new(Offset, SecondOffset, Rip, Mode, Hoisting);
 
+    /// <summary>Its place in the translator's list, until the code cache is emptied.</summary>
+    internal int Number { get; set; }
+
     public nint Entry { get; set; }
     public int HotBytes { get; set; }
 
