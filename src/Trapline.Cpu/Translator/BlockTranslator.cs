@@ -31,21 +31,11 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     private readonly Stubs _stubs;
     private readonly List<ExitSite> _sites = [];
     private readonly LinkScopes _scopes = new();
-    private readonly BlockReader _reader = new();
-    private readonly GuestBlock _block = new();
+    private readonly BlockAnalysis _analysis = new();
     private readonly BlockEmitter _emitter;
     private readonly Dictionary<TranslationKey, Translation> _table = [];
     private readonly List<Translation?> _numbered = [];
     private readonly Dictionary<ulong, List<Translation>> _pages = [];
-    private readonly List<(int Start, int Length)> _looked = [];
-
-    private byte* _page;
-
-    /// <summary>Blocks of one instruction, for oracles: no code that follows may decide anything.</summary>
-    private bool _alone;
-
-    /// <summary>All flags are kept everywhere, for oracles.</summary>
-    private bool _exact;
 
     public BlockTranslator(LowLayout low, GuestMemory memory, VcpuMmu mmu, CpuModel model, TranslatorOptions options)
     {
@@ -57,7 +47,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         _addresses = new Addresses(low);
         _code = new ExecutableCode(options.CodeCacheSize);
         _stubs = new Stubs(_code, _addresses, options.Extract);
-        _emitter = new BlockEmitter(_addresses, _stubs, _sites) { LiveAt = LiveAt };
+        _emitter = new BlockEmitter(_addresses, _stubs, _sites);
         _low.Frame->HostMxcsr = 0x1F80;
         _low.Frame->Backing = memory.BackingBase;
         _low.Frame->Marks = memory.Marks;
@@ -120,10 +110,9 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         if (!ModeRules.Translates(mode) || WrapsAround(mode, block->Rip))
             return false;
         bool spans = block->SecondOffset != Block.NoPage;
+        byte* page = _memory.BackingBase + (block->Offset & ~0xFFFul);
         int within = (int)(block->Offset & 0xFFF);
-        _page = _memory.BackingBase + (block->Offset & ~0xFFFul);
-        ModeRules rules = ModeRules.Of(mode, _features);
-        byte* code = _page + within;
+        byte* code = page + within;
         int length = 4096 - within;
         byte* gathered = stackalloc byte[32];
         if (spans)
@@ -133,43 +122,43 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
             code = gathered;
             length = block->Bytes + block->SecondBytes;
         }
-        _reader.Read(code, length, block->Rip, alone || spans ? 1 : GuestBlock.MaxInstructions, rules, _block);
-        if (_block.Count == 0 || (alone && _block.Instructions[0].Treatment == Treatment.Interpret))
+        int most = alone || spans ? 1 : GuestBlock.MaxInstructions;
+        if (!_analysis.Run(page, code, length, block->Rip, ModeRules.Of(mode, _features), hoisting, most, closed: alone || exact, exact))
             return false;
-        Translation translation = new() { Offset = block->Offset, SecondOffset = block->SecondOffset, Rip = block->Rip, Mode = mode, Hoisting = hoisting };
-        _looked.Clear();
-        _alone = alone;
-        _exact = exact;
-        RunFlagLiveness();
-        if (exact)
-            FlagLiveness.KeepAll(_block);
-        if ((hoisting & Hoisting.Windows) != 0)
-            StackWindows.Run(_block);
-        if ((hoisting & Hoisting.Groups) != 0)
-            SameBaseGroups.Run(_block);
-        FlagSources.Run(_block);
-        _emitter.Emit(_block, code, BlockMode.Context(mode), _options.Count, translation, _code);
-        translation.Ranges.Add((within, Math.Min(_block.Bytes, 4096 - within)));
-        translation.Ranges.AddRange(_looked);
+        if (alone && _analysis.Block.Instructions[0].Treatment == Treatment.Interpret)
+            return false;
+        entry = Emit(block, _analysis, code, hoisting);
+        AddTime(ref _timeTranslating, start);
+        return true;
+    }
+
+    /// <summary>Emits code for an analysed block, and keeps it.</summary>
+    /// <param name="code">Its bytes.</param>
+    private nint Emit(Block* block, BlockAnalysis analysis, byte* code, Hoisting hoisting)
+    {
+        GuestBlock guest = analysis.Block;
+        Translation translation = new() { Offset = block->Offset, SecondOffset = block->SecondOffset, Rip = block->Rip, Mode = block->Mode, Hoisting = hoisting };
+        _emitter.Emit(analysis, code, BlockMode.Context(block->Mode), _options.Count, translation, _code);
+        int within = (int)(block->Offset & 0xFFF);
+        translation.Ranges.Add((within, Math.Min(guest.Bytes, 4096 - within)));
+        translation.Ranges.AddRange(analysis.Looked);
         _table[translation.Key] = translation;
         translation.Number = _numbered.Count;
         _numbered.Add(translation);
         AddToPage(block->Offset & ~0xFFFul, translation);
-        if (spans)
+        if (block->SecondOffset != Block.NoPage)
         {
             AddToPage(block->SecondOffset & ~0xFFFul, translation);
             translation.SecondBytes = block->SecondBytes;
             _linearPages.Add((block->Rip >> 12) + 1);
         }
         _linearPages.Add(block->Rip >> 12);
-        entry = translation.Entry;
         if (hoisting == Hoisting.All)
             Attach(block, translation);
         Counters.Translated++;
-        Counters.GuestInstructions += _block.Count;
-        AddTime(ref _timeTranslating, start);
-        Watcher?.Translated(_block, translation);
-        return true;
+        Counters.GuestInstructions += guest.Count;
+        Watcher?.Translated(guest, translation);
+        return translation.Entry;
     }
 
     /// <summary>In 32-bit code the instruction pointer may wrap in the last page, which is not worth thinking about.</summary>
@@ -196,20 +185,9 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         block->Translation = translation.Number;
     }
 
-    /// <summary>Flags live at a guest address: worked out in the block's page, else taken to be all.</summary>
-    private RflagsBits LiveAt(ulong target)
-    {
-        if (_alone || _exact || (target ^ _block.Rip) >> 12 != 0)
-            return CodeFacts.Arithmetic;
-        int within = (int)(target & 0xFFF);
-        RflagsBits live = _reader.LiveAt(_page + within, 4096 - within, target, _block.Code32, out int looked);
-        _looked.Add((within, looked));
-        return live;
-    }
-
     /// <summary>The instruction at a backing offset, as far as its page holds it, in the mode that is current.</summary>
     public Instruction Decode(ulong offset, ulong rip) =>
-        _reader.One(_memory.BackingBase + offset, 4096 - (int)(offset & 0xFFF), rip, (_low.State->Mode & BlockMode.SizeMask) == BlockMode.Code32);
+        _analysis.Reader.One(_memory.BackingBase + offset, 4096 - (int)(offset & 0xFFF), rip, (_low.State->Mode & BlockMode.SizeMask) == BlockMode.Code32);
 
     /// <summary>The instruction that begins at the end of one page and ends in another.</summary>
     public Instruction DecodeAcross(ulong offset, ulong second, ulong rip)
@@ -217,7 +195,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         byte* gathered = stackalloc byte[32];
         int first = 4096 - (int)(offset & 0xFFF);
         Gather(gathered, offset, first, second, 16);
-        return _reader.One(gathered, first + 16, rip, (_low.State->Mode & BlockMode.SizeMask) == BlockMode.Code32);
+        return _analysis.Reader.One(gathered, first + 16, rip, (_low.State->Mode & BlockMode.SizeMask) == BlockMode.Code32);
     }
 
     /// <summary>Up to 16 bytes from each of two places, side by side.</summary>
@@ -228,31 +206,8 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     }
 
     /// <summary>Arithmetic flags that code may read before it writes them, by the same analysis that translations are made with.</summary>
-    public RflagsBits LiveFrom(ulong offset, ulong rip, uint mode)
-    {
-        ReadBlock(offset, rip, mode, GuestBlock.MaxInstructions);
-        if (_block.Count == 0)
-            return CodeFacts.Arithmetic;
-        _looked.Clear();
-        _alone = _exact = false;
-        RunFlagLiveness();
-        // A block's passes know which instructions are the interpreter's, and keep all flags for those; who jumps here looks at less and more.
-        return _block.Instructions[0].LiveBefore & LiveAt(rip);
-    }
-
-    private void ReadBlock(ulong offset, ulong rip, uint mode, int most)
-    {
-        int within = (int)(offset & 0xFFF);
-        _page = _memory.BackingBase + (offset & ~0xFFFul);
-        ModeRules rules = ModeRules.Of(mode, _features);
-        _reader.Read(_page + within, 4096 - within, rip, most, rules, _block);
-    }
-
-    private void RunFlagLiveness()
-    {
-        RflagsBits atEnd = _block.EndsAtPage ? CodeFacts.Arithmetic : LiveAt(_block.Instructions[_block.Count - 1].NextRip);
-        FlagLiveness.Run(_block, atEnd, LiveAt);
-    }
+    public RflagsBits LiveFrom(ulong offset, ulong rip, uint mode) =>
+        _analysis.LiveFrom(_memory.BackingBase + (offset & ~0xFFFul), rip, ModeRules.Of(mode, _features));
 
     private Assembler At(nint executable) => _code.At(executable);
 

@@ -83,7 +83,7 @@ public sealed unsafe partial class BlockEmitter
         bool near = SamePage(_block.Rip, target);
         nint attention = 0;
         ExitSite site = new() { Kind = ExitKind.Attention, Rip = target };
-        if (backward && near && LiveAt(target) == 0)
+        if (backward && near && _analysis.LiveAt(target) == 0)
         {
             _asm.AluMemoryImmediate(Alu.Cmp, addresses.Attention, 0, wide: false);
             AddExit(Condition.NotEqual, AddSite(site), saved: false);

@@ -19,22 +19,22 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
     private readonly List<ColdPath> _cold = [];
     private Assembler _asm;
     private Translation _translation = null!;
+    private BlockAnalysis _analysis = null!;
     private GuestBlock _block = null!;
     private byte* _code;
     private int _context;
     private bool _vectors;
     private bool _code32;
 
-    /// <summary>Flags live at a guest address in this page; set by the translator.</summary>
-    public required Func<ulong, RflagsBits> LiveAt { get; init; }
-
     /// <param name="code">The block's first byte.</param>
     /// <param name="context">Soft-TLB context of the block's mode.</param>
     /// <param name="count">Count instructions.</param>
     /// <param name="into">Where to.</param>
-    public void Emit(GuestBlock block, byte* code, int context, bool count, Translation translation, ExecutableCode into)
+    public void Emit(BlockAnalysis analysis, byte* code, int context, bool count, Translation translation, ExecutableCode into)
     {
         _asm = into.BeginHot();
+        GuestBlock block = analysis.Block;
+        _analysis = analysis;
         _block = block;
         _code = code;
         _context = context;
