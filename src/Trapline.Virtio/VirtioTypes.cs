@@ -10,4 +10,5 @@ public static class VirtioTypes
     public const ushort Balloon = 5;
     public const ushort NineP = 9;
     public const ushort Socket = 19;
+    public const ushort FileSystem = 26;
 }

@@ -68,7 +68,7 @@ public sealed class VirtioPci : PciFunction, IVirtioTransport, ISavedDevice<Virt
             VirtioTypes.Network => 0x020000,
             VirtioTypes.Block => 0x010000,
             VirtioTypes.Console => 0x078000,
-            VirtioTypes.NineP => 0x018000,
+            VirtioTypes.NineP or VirtioTypes.FileSystem => 0x018000,
             _ => 0xFF0000,
         };
         ushort legacy = type switch
