@@ -17,6 +17,9 @@ void write_file(const char *path, const char *text);
 /* root.c */
 int root_up(void);
 
+/* share.c */
+void shares_up(void);
+
 /* net.c */
 void network_up(void);
 

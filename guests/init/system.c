@@ -52,6 +52,7 @@ static const char *const modules[] = {
   "virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_mmio", "virtio_blk",
   "virtio-rng", "virtio_balloon", "virtio_console", "vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport",
   "failover", "net_failover", "virtio_net",
+  "fuse", "virtiofs",
 };
 
 static void load_module(const char *name) {
@@ -93,6 +94,7 @@ void system_up(void) {
   for (usize i = 0; i < sizeof modules / sizeof *modules; i++) load_module(modules[i]);
   int on_disk = root_up();
   network_up();
+  shares_up();
   if (on_disk) return;
   static const char *const install[] = { "busybox", "--install", "-s", 0 };
   run_and_wait("/bin/busybox", install);

@@ -16,6 +16,7 @@ internal static class RestoreCommand
         Option<string> serial = new("--serial") { Description = "First serial port: stdio, file:PATH, pty or none [default: stdio]", HelpName = "TARGET" };
         Option<string> engine = new("--engine") { Description = "What runs the CPU [default: what ran it before]", HelpName = "NAME" };
         Option<string[]> disks = DiskOption.Make("A disk of the saved machine, in the order it had them: FILE[,format=raw|qcow2][,ro][,cache=MODE][,discard=unmap]");
+        Option<string[]> shares = ShareOption.Make("A share of the saved machine, with the folder that it leads to now");
         NetworkOptions network = new("What a network card of the saved machine is connected to now, in the order it had them: user, none, tap=NAME or socket=NAME [default: to what it was]", withAllow: false);
         Option<string> machine = new("--name") { Description = "Make the machine reachable by this name", HelpName = "NAME" };
         Option<bool> idle = new("--idle") { Description = "With --name: run nothing but what trapline exec asks for" };
@@ -23,7 +24,7 @@ internal static class RestoreCommand
         engine.CompletionSources.Add([.. Engines.Names]);
         Command restore = new("restore", "Go on with a saved guest: with a shell in it, or with -- COMMAND [ARGUMENTS], one command; the file stays as it is");
         restore.Add(file);
-        foreach (Option option in (Option[])[serial, engine, disks, .. network.All, machine, idle, statistics])
+        foreach (Option option in (Option[])[serial, engine, disks, shares, .. network.All, machine, idle, statistics])
             restore.Add(option);
         restore.SetAction(result =>
         {
@@ -40,6 +41,7 @@ internal static class RestoreCommand
                 Cpu = new CpuSpecification { Engine = name ?? "" },
                 Serial = result.GetValue(serial) is { } target ? SerialTarget.Parse("--serial", target) : null,
                 Disks = DiskOption.Read(result, disks),
+                Shares = ShareOption.Read(result, shares),
                 Network = network.Read(result),
                 Test = new TestSpecification(),
                 End = new EndSpecification { WhenHaltedForGood = true },

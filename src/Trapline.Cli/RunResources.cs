@@ -54,6 +54,7 @@ internal sealed class RunResources : IDisposable
     {
         Disks = OpenDisks(settings),
         Networks = OpenNetworks(settings),
+        Shares = settings.Shares,
         Entropy = settings.Entropy,
         Balloon = settings.Balloon,
         Socket = settings.Socket,

@@ -140,6 +140,7 @@ internal sealed class RunSession(RunSettings settings)
             Devices = saved.Devices with
             {
                 Disks = disks.Count == 0 ? saved.Devices.Disks : disks,
+                Shares = ShareOption.ForSaved(settings.Shares, saved.Devices.Shares),
                 Networks = resources.ReopenNetworks(settings.Network, saved.Devices.Networks),
             },
             Cpu = saved.Cpu with { Engine = settings.Cpu.Engine.Length > 0 ? settings.Cpu.Engine : saved.Cpu.Engine },

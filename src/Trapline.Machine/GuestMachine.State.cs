@@ -45,6 +45,7 @@ public sealed partial class GuestMachine
         }
         if (now.Networks.Count != before.Networks.Count)
             throw new BadInputException($"the saved machine has {before.Networks.Count} network cards, and goes on with as many, not {now.Networks.Count}");
+        ShareDevice.CheckContinued(before.Shares, now.Shares);
         if (now.Entropy != before.Entropy || now.Balloon != before.Balloon || now.Socket?.Cid != before.Socket?.Cid || now.WithoutPci != before.WithoutPci)
             throw new BadInputException("devices: a machine goes on with the devices that it had");
     }

@@ -4,7 +4,7 @@ namespace Trapline.Machine;
 public static class MachineConstants
 {
     /// <summary>Raised when a saved machine could not go on in this one: chips, wiring or addresses changed.</summary>
-    public const int Version = 5;
+    public const int Version = 6;
 
     /// <summary>Time-stamp counter and local APIC timer. One tick is one nanosecond of guest time. CPUID leaves 0x15 and 0x16 must agree.</summary>
     public const long TscHertz = 1_000_000_000;

@@ -26,7 +26,7 @@ internal static class DefaultGuest
             ports[i] = specification.Consoles.Serial[i];
         ports[0] ??= NullCharacterBackend.Instance;
         ports[AgentPort] = agent;
-        string line = string.Join(' ', (string[])[CommandLine, .. Addresses(specification.Devices.Networks), .. string.IsNullOrEmpty(append) ? [] : new[] { append }]);
+        string line = string.Join(' ', (string[])[CommandLine, .. Addresses(specification.Devices.Networks), .. Shares(specification.Devices.Shares), .. string.IsNullOrEmpty(append) ? [] : new[] { append }]);
         return specification with
         {
             Boot = new BootSpecification
@@ -48,6 +48,10 @@ internal static class DefaultGuest
                 yield return $"trapline.eth{i}={guest.Ip4},{guest.Gateway4},{guest.NameServer},{guest.Ip6},{guest.Gateway6}";
         }
     }
+
+    /// <summary>What init mounts (guests/init/share.c).</summary>
+    private static IEnumerable<string> Shares(IReadOnlyList<ShareDevice> shares) =>
+        shares.Count == 0 ? [] : ["trapline.shares=" + string.Join(',', shares.Select(s => s.ReadOnly ? s.Tag + ":ro" : s.Tag))];
 
     /// <summary>Puts a tail on the first port, for the lines that explain an end.</summary>
     public static MachineSpecification WithTail(MachineSpecification specification, out ConsoleTail? tail)

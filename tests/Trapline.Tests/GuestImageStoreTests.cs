@@ -54,7 +54,7 @@ public sealed class GuestImageStoreTests : IDisposable
         Assert.Contains("fetching package lists", progress);
         Apt("exit 9");
         Assert.Equal(images.Kernel, (await store.GetAsync(null, CancellationToken.None)).Kernel);
-        Assert.Equal(["guest-3"], Directory.GetFileSystemEntries(Cache).Select(Path.GetFileName));
+        Assert.Equal(["guest-4"], Directory.GetFileSystemEntries(Cache).Select(Path.GetFileName));
     }
 
     [FactNeeding("tar", "sh")]
@@ -62,7 +62,7 @@ public sealed class GuestImageStoreTests : IDisposable
     {
         GuestImageStore store = new(Cache);
         await store.GetAsync(null, CancellationToken.None);
-        File.WriteAllText(Path.Combine(Cache, "guest-3/vmlinuz"), "kernex");
+        File.WriteAllText(Path.Combine(Cache, "guest-4/vmlinuz"), "kernex");
         Assert.Null(store.TryRead());
         Assert.Equal("kernel"u8.ToArray(), (await store.GetAsync(null, CancellationToken.None)).Kernel);
     }
@@ -73,7 +73,7 @@ public sealed class GuestImageStoreTests : IDisposable
         GuestImages[] all = await Task.WhenAll(Enumerable.Range(0, 5)
             .Select(_ => Task.Run(() => new GuestImageStore(Cache).GetAsync(null, CancellationToken.None))));
         Assert.All(all, images => Assert.Equal("kernel"u8.ToArray(), images.Kernel));
-        Assert.Equal(["guest-3"], Directory.GetFileSystemEntries(Cache).Select(Path.GetFileName));
+        Assert.Equal(["guest-4"], Directory.GetFileSystemEntries(Cache).Select(Path.GetFileName));
     }
 
     [FactNeeding("sh")]

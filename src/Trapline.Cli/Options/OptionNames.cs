@@ -14,6 +14,7 @@ internal static class OptionNames
         ("the host refused", "--memory: the host refused"),
         ("engine '", "--engine: engine '"),
         ("disk '", "--disk: disk '"),
+        ("share '", "--share '"),
         ("vsock '", "--vsock: vsock '"),
         ("network '", "--net '"),
         ("devices:", "--disk: devices:"),

@@ -24,6 +24,7 @@ internal sealed class RunOptions
     private readonly Option<bool> _debugExit = Switch("--debug-exit", "Let the guest end the run: writing v to port 0xF4 exits with (v<<1)|1");
     private readonly Option<string[]> _device = new("--device") { Description = "Add a device: rng, the host's random numbers; balloon, which gives unused memory back; testdev, for public CPU test suites", HelpName = "NAME", Arity = ArgumentArity.OneOrMore };
     private readonly Option<string[]> _disk = DiskOption.Make("Add a disk: FILE[,format=raw|qcow2][,ro][,cache=MODE][,discard=unmap][,serial=TEXT]");
+    private readonly Option<string[]> _share = ShareOption.Make("Share a folder of this host with the guest, which has it at /mnt/TAG; ro: the guest can change nothing in it");
     private readonly NetworkOptions _network = new("Add a network card: user, the host's network by passt, no privileges needed; none; tap=NAME, a tap device that is there; socket=NAME[,ip=ADDRESS/PREFIX], a switch of your machines [default: user where passt is installed, else none]", withAllow: true);
     private readonly Option<string> _vsock = Text("--vsock", "PATH[,cid=N]", "Sockets between guest and host: write CONNECT PORT to this Unix socket; the guest reaches PATH_N as port N of the host");
     private readonly Option<string[]> _port = new("--port") { Description = "Add a port for programs in the guest, /dev/vportNpM: file:PATH or pty", HelpName = "NAME=TARGET", Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = false };
@@ -56,7 +57,7 @@ internal sealed class RunOptions
     {
         Option[] options =
         [
-            _image, _kernel, _initrd, _append, _memory, _cpu, _cpus, _cpuWeight, _cpuCap, _cpuPin, _serial, _debugConsole, _debugExit, _device, _disk,
+            _image, _kernel, _initrd, _append, _memory, _cpu, _cpus, _cpuWeight, _cpuCap, _cpuPin, _serial, _debugConsole, _debugExit, _device, _disk, _share,
             .. _network.All, _vsock, _port, _virtioMmio,
             _timeout, _engine, _verbose, _codeCache, _statistics, _trace, _dumpBlock, _perfMap, _noReboot, _save, _name, _idle,
         ];
@@ -98,6 +99,7 @@ internal sealed class RunOptions
             DebugConsole = result.GetValue(_debugConsole),
             Test = new TestSpecification { DebugExit = result.GetValue(_debugExit), TestDevice = devices.Contains("testdev") },
             Disks = DiskOption.Read(result, _disk),
+            Shares = ShareOption.Read(result, _share),
             Network = _network.Read(result),
             Entropy = devices.Contains("rng"),
             Balloon = devices.Contains("balloon"),

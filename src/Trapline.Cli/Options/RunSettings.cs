@@ -25,6 +25,7 @@ internal sealed record RunSettings
     public string? Image { get; init; }
 
     public IReadOnlyList<DiskSpecification> Disks { get; init; } = [];
+    public IReadOnlyList<ShareDevice> Shares { get; init; } = [];
     public NetworkSettings Network { get; init; } = NetworkSettings.Default;
     public bool Entropy { get; init; }
     public bool Balloon { get; init; }

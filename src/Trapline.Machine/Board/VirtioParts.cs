@@ -1,10 +1,12 @@
 using Trapline.Core;
 using Trapline.Devices.Pci;
+using Trapline.Host;
 using Trapline.Memory;
 using Trapline.Virtio;
 using Trapline.Virtio.Balloon;
 using Trapline.Virtio.Block;
 using Trapline.Virtio.Console;
+using Trapline.Virtio.FileSystem;
 using Trapline.Virtio.Network;
 using Trapline.Virtio.Rng;
 using Trapline.Virtio.Transport;
@@ -17,7 +19,7 @@ internal sealed class VirtioParts : IDisposable
 {
     private const int FirstSlot = 1, Slots = 30;
 
-    /// <summary>More workers than this serve no disk faster; fewer let one slow request hold up all.</summary>
+    /// <summary>More workers than this serve no disk or share faster; fewer let one slow request hold up all.</summary>
     private const int MostDiskWorkers = 4;
 
     private readonly List<(VirtioDevice Device, VirtioPci? Pci, VirtioMmio? Mmio)> _devices = [];
@@ -27,6 +29,7 @@ internal sealed class VirtioParts : IDisposable
     {
         try
         {
+            ShareDevice.Check(specification.Shares);
             foreach (VirtioDevice device in Make(specification, ports, memory, vcpus))
                 _devices.Add((device, null, null));
             if (_devices.Count > Slots)
@@ -55,6 +58,22 @@ internal sealed class VirtioParts : IDisposable
         number = 0;
         foreach (NetworkDevice network in specification.Networks)
             yield return new VirtioNetwork($"net{number++}", memory, network.Backend, network.Address, Math.Min(vcpus, VirtioNetwork.MostPairs));
+        number = 0;
+        foreach (ShareDevice share in specification.Shares)
+            yield return new VirtioFileSystem($"share{number++}", memory, share.Tag, Open(share), workers);
+    }
+
+    private static ConfinedFolder Open(ShareDevice share)
+    {
+        string folder = share.Folder ?? throw new BadInputException($"share '{share.Tag}' has no folder");
+        try
+        {
+            return ConfinedFolder.Open(folder, share.ReadOnly);
+        }
+        catch (IOException refusal)
+        {
+            throw new BadInputException($"share '{share.Tag}': the folder '{folder}' cannot be shared: {refusal.Message}");
+        }
     }
 
     /// <summary>How many there are: the board's tables say so of those that no bus finds.</summary>
@@ -106,6 +125,9 @@ internal sealed class VirtioParts : IDisposable
                     break;
                 case VirtioConsole console:
                     parts.Add<VirtioConsoleState>($"virtio.{i}.console", console);
+                    break;
+                case VirtioFileSystem share:
+                    parts.Add<VirtioFileSystemState>($"virtio.{i}.share", share);
                     break;
                 case VirtioNetwork network:
                     parts.Add<VirtioNetworkState>($"virtio.{i}.network", network);

@@ -15,7 +15,7 @@ internal static class SavedStates
         SnapshotJson.Default.Pit8254State, SnapshotJson.Default.PostCodeState, SnapshotJson.Default.ResetPortState, SnapshotJson.Default.RtcCmosState, SnapshotJson.Default.Serial16550State, SnapshotJson.Default.SharedLineState,
         SnapshotJson.Default.TestDeviceState, SnapshotJson.Default.VcpuState,
         SnapshotJson.Default.MsixState, SnapshotJson.Default.VirtioDeviceState, SnapshotJson.Default.VirtioPciState,
-        SnapshotJson.Default.VirtioBalloonState, SnapshotJson.Default.VirtioConsoleState, SnapshotJson.Default.VirtioMmioState, SnapshotJson.Default.VirtioNetworkState, SnapshotJson.Default.VirtioVsockState,
+        SnapshotJson.Default.VirtioBalloonState, SnapshotJson.Default.VirtioConsoleState, SnapshotJson.Default.VirtioFileSystemState, SnapshotJson.Default.VirtioMmioState, SnapshotJson.Default.VirtioNetworkState, SnapshotJson.Default.VirtioVsockState,
     ];
 
     private static readonly Dictionary<string, (int Version, JsonTypeInfo Type)> BySchema = States.ToDictionary(s => Schema(s.Type).Name, s => (Schema(s.Type).Version, s));

@@ -127,6 +127,7 @@ public sealed class Snapshot : IDisposable
             Balloon = manifest.Devices.Balloon,
             Socket = manifest.Devices.SocketCid is { } cid ? new SocketDevice(null, cid) : null,
             Networks = [.. manifest.Devices.Networks.Select(n => new NetworkDevice(n.Name, new AbsentNetwork(), MacAddress.Random()))],
+            Shares = [.. manifest.Devices.Shares.Select(s => new ShareDevice(s.Tag, null, s.ReadOnly))],
             WithoutPci = manifest.Devices.WithoutPci,
         },
         Test = new TestSpecification { DebugExit = manifest.DebugExit, TestDevice = manifest.TestDevice },

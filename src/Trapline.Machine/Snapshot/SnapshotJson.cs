@@ -12,6 +12,7 @@ using Trapline.Machine.Firmware;
 using Trapline.Virtio;
 using Trapline.Virtio.Balloon;
 using Trapline.Virtio.Console;
+using Trapline.Virtio.FileSystem;
 using Trapline.Virtio.Network;
 using Trapline.Virtio.Transport;
 using Trapline.Virtio.Vsock;
@@ -51,6 +52,7 @@ namespace Trapline.Machine;
 [JsonSerializable(typeof(VirtioBalloonState))]
 [JsonSerializable(typeof(VirtioConsoleState))]
 [JsonSerializable(typeof(VirtioDeviceState))]
+[JsonSerializable(typeof(VirtioFileSystemState))]
 [JsonSerializable(typeof(VirtioMmioState))]
 [JsonSerializable(typeof(VirtioNetworkState))]
 [JsonSerializable(typeof(VirtioPciState))]

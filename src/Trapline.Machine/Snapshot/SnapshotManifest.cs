@@ -16,9 +16,12 @@ internal sealed record SavedDisk(string Name, string Serial, long Length, bool R
 /// <param name="Address">The card's own; whoever goes on with the machine has another one.</param>
 internal sealed record SavedNetwork(string Name, string Address);
 
+/// <summary>A shared folder of a saved machine. Neither its content nor where it is on the host is in the file.</summary>
+internal sealed record SavedShare(string Tag, bool ReadOnly);
+
 /// <summary>The paravirtual devices of a saved machine.</summary>
 /// <param name="SocketCid">Null: no socket device.</param>
-internal sealed record SavedDevices(SavedDisk[] Disks, bool Entropy, bool Balloon, SavedPort[] Ports, uint? SocketCid, SavedNetwork[] Networks, bool WithoutPci);
+internal sealed record SavedDevices(SavedDisk[] Disks, bool Entropy, bool Balloon, SavedPort[] Ports, uint? SocketCid, SavedNetwork[] Networks, SavedShare[] Shares, bool WithoutPci);
 
 /// <summary>A port of a virtio console.</summary>
 internal sealed record SavedPort(string Name, bool IsConsole);

@@ -101,7 +101,8 @@ internal static class SnapshotWriter
             [.. s.Consoles.Serial.Select(port => port is not null)], s.Consoles.DebugConsole is not null,
             new SavedDevices([.. s.Devices.Disks.Select(d => new SavedDisk(d.Name, d.Serial, d.Backend.Length, d.Backend.IsReadOnly))], s.Devices.Entropy, s.Devices.Balloon,
                 [.. s.Consoles.Ports.Select(p => new SavedPort(p.Name, p.IsConsole))], s.Devices.Socket?.Cid,
-                [.. s.Devices.Networks.Select(n => new SavedNetwork(n.Name, n.Address.ToString()))], s.Devices.WithoutPci),
+                [.. s.Devices.Networks.Select(n => new SavedNetwork(n.Name, n.Address.ToString()))],
+                [.. s.Devices.Shares.Select(d => new SavedShare(d.Tag, d.ReadOnly))], s.Devices.WithoutPci),
             s.Test.DebugExit, s.Test.TestDevice, s.End.PanicDevice, s.End.NoReboot,
             ramOffset, image.Memory.Length, ChunkBytes, chunks, records);
     }

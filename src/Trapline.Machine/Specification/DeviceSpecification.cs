@@ -11,6 +11,9 @@ public sealed record DeviceSpecification
     /// <summary>Network cards, in the order in which the guest finds them.</summary>
     public IReadOnlyList<NetworkDevice> Networks { get; init; } = [];
 
+    /// <summary>Folders of the host, each with a tag of its own.</summary>
+    public IReadOnlyList<ShareDevice> Shares { get; init; } = [];
+
     /// <summary>The host's random numbers.</summary>
     public bool Entropy { get; init; }
 
@@ -22,7 +25,7 @@ public sealed record DeviceSpecification
 
     /// <summary>
     /// The devices of another machine that goes on as this one: it cannot listen at the same path, and its network cards have addresses of their own
-    /// and the cable out.
+    /// and the cable out. It shares the same folders.
     /// </summary>
     public DeviceSpecification ForCopy() => this with
     {

@@ -12,7 +12,7 @@ namespace Trapline.Images;
 public sealed class GuestImageStore(string cacheDirectory)
 {
     // The number changes when the folder's layout does.
-    private const string Folder = "guest-3";
+    private const string Folder = "guest-4";
     private const string Manifest = "SHA256SUMS";
     private const string KernelFile = "vmlinuz";
     private const string BusyboxFile = "busybox";

@@ -14,7 +14,9 @@ internal static class GuestModules
     private static readonly string[] Sockets = ["vsock.ko", "vmw_vsock_virtio_transport_common.ko", "vmw_vsock_virtio_transport.ko"];
     private static readonly string[] Networks = ["failover.ko", "net_failover.ko", "virtio_net.ko"];
 
-    public static IReadOnlyList<string> All { get; } = [.. Always, .. Virtio, .. Disks, .. Entropy, .. Balloon, .. Ports, .. Sockets, .. Networks];
+    private static readonly string[] Shares = ["fuse.ko", "virtiofs.ko"];
+
+    public static IReadOnlyList<string> All { get; } = [.. Always, .. Virtio, .. Disks, .. Entropy, .. Balloon, .. Ports, .. Sockets, .. Networks, .. Shares];
 
     public static IReadOnlyList<string> For(MachineSpecification specification)
     {
@@ -32,6 +34,8 @@ internal static class GuestModules
             wanted.AddRange(Sockets);
         if (devices.Networks.Count > 0)
             wanted.AddRange(Networks);
+        if (devices.Shares.Count > 0)
+            wanted.AddRange(Shares);
         return [.. Always, .. wanted.Count > 0 ? Virtio : [], .. wanted];
     }
 }
