@@ -1,11 +1,13 @@
 using System.Net.Sockets;
 using Trapline.Core;
+using Trapline.Host;
 using Trapline.Memory;
 using Trapline.Testing;
 using Trapline.Virtio;
 using Trapline.Virtio.Balloon;
 using Trapline.Virtio.Block;
 using Trapline.Virtio.Console;
+using Trapline.Virtio.FileSystem;
 using Trapline.Virtio.Network;
 using Trapline.Virtio.Rng;
 using Trapline.Virtio.Tests;
@@ -20,7 +22,7 @@ internal sealed class DeviceUnderTest : IDisposable
 
     private readonly List<IDisposable> _open = [];
 
-    public static readonly string[] Types = ["block", "rng", "balloon", "console", "vsock", "net"];
+    public static readonly string[] Types = ["block", "rng", "balloon", "console", "vsock", "net", "share"];
 
     public DeviceUnderTest(string type, string folder, RandomSource random)
     {
@@ -33,9 +35,12 @@ internal sealed class DeviceUnderTest : IDisposable
             "balloon" => new VirtioBalloon(Memory),
             "console" => new VirtioConsole(Memory, [new ConsolePortSpecification("one", new EchoLine()), new ConsolePortSpecification("two", new EchoLine(), IsConsole: true)]),
             "net" => new VirtioNetwork("fuzz", Memory, new TestNetwork(random.OneIn(2) ? FrameOffloads.None : (FrameOffloads)7, loopsBack: true), new MacAddress(0x02_00_00_00_00_01), queuePairs: 2),
+            "share" => new VirtioFileSystem("fuzz", Memory, "fuzz", ConfinedFolder.Open(SharedFolder.Make(folder), readOnly: random.OneIn(8)), workers: 2),
             _ => new VirtioVsock(Memory, 3, Path.Combine(folder, "v")),
         };
         _open.Add(device);
+        if (type == "share")
+            _open.Add(new SharedFolder(folder));
         if (type == "vsock")
             _open.Add(new EchoListener(Path.Combine(folder, "v_1")));
         Driver = new DriverFunction(device, Memory);

@@ -41,6 +41,9 @@ internal sealed class RequestGenerator(DeviceUnderTest device)
             case "net":
                 Network(random, queue, queues);
                 break;
+            case "share":
+                new ShareRequests(random).Make(queue, Readable, length => Add(Place(random), length, false), length => Writable(random, length));
+                break;
             default:
                 Writable(random, 1 + random.Below(200));
                 break;
@@ -56,6 +59,8 @@ internal sealed class RequestGenerator(DeviceUnderTest device)
         if (_count < MostBuffers)
             _buffers[_count++] = new Buffer(address, (uint)length, writable);
     }
+
+    private void Readable(RandomSource random, byte[] content) => Readable(random, content.AsSpan());
 
     private void Readable(RandomSource random, ReadOnlySpan<byte> content)
     {
