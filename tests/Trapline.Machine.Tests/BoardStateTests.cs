@@ -59,6 +59,10 @@ public class BoardStateTests
         ["FrameReceiver"] = "no frame is under way when a machine is saved",
         ["FlowTable"] = "a guess that the next frames make anew",
         ["VsockHost"] = "sockets of this process",
+        ["FuseExchange"] = "no request is under way when a machine is saved",
+        ["NodeTable"] = "part of VirtioFileSystem",
+        ["Node"] = "part of VirtioFileSystem",
+        ["HandleTable"] = "part of VirtioFileSystem",
         ["MemoryDisk"] = "a back end of this process",
     };
 
@@ -72,7 +76,7 @@ public class BoardStateTests
             Serial = [NullCharacterBackend.Instance, NullCharacterBackend.Instance, NullCharacterBackend.Instance, NullCharacterBackend.Instance],
             DebugConsole = NullCharacterBackend.Instance,
         },
-        Devices = new DeviceSpecification { Entropy = true, Disks = [new DiskDevice("memory", new MemoryDisk(1 << 20))], Networks = [new NetworkDevice("none", new AbsentNetwork(), MacAddress.Random())] },
+        Devices = new DeviceSpecification { Entropy = true, Disks = [new DiskDevice("memory", new MemoryDisk(1 << 20))], Networks = [new NetworkDevice("none", new AbsentNetwork(), MacAddress.Random())], Shares = [new ShareDevice("src", Path.GetTempPath())] },
         Test = new TestSpecification { DebugExit = true, TestDevice = true },
     };
 

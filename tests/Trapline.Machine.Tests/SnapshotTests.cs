@@ -67,6 +67,39 @@ public sealed class SnapshotTests : IDisposable
             Assert.Throws<BadInputException>(() => GuestMachine.Continue(snapshot.Image, saved with { Devices = devices })).Message;
     }
 
+    [Fact]
+    public async Task AMachineWithASharedFolderGoesOnWithAFolderThatIsGivenOnly()
+    {
+        await SaveAsync(new DeviceSpecification { Shares = [new ShareDevice("src", _folder), new ShareDevice("out", _folder, ReadOnly: true)] });
+        using Snapshot snapshot = Snapshot.Open(FilePath);
+        MachineSpecification saved = snapshot.Image.Specification;
+        Assert.Equal([new ShareDevice("src", null), new ShareDevice("out", null, ReadOnly: true)], saved.Devices.Shares);
+        Assert.DoesNotContain(_folder, System.Text.Encoding.UTF8.GetString(await File.ReadAllBytesAsync(FilePath)), StringComparison.Ordinal);
+        ShareDevice src = new("src", _folder), other = new("out", _folder);
+        Assert.Contains("share 'src' of the saved machine is missing", Refusal());
+        Assert.Contains("share 'out' of the saved machine is missing", Refusal(src));
+        Assert.Contains("in their order", Refusal(other, src));
+        Assert.Contains("in their order", Refusal(src, other, new ShareDevice("more", _folder)));
+        Assert.Contains("does not exist", Refusal(src, other with { Folder = Path.Combine(_folder, "missing") }));
+        using GuestMachine machine = GuestMachine.Continue(snapshot.Image, saved with { Devices = saved.Devices with { Shares = [src, other] } });
+
+        string Refusal(params ShareDevice[] shares) =>
+            Assert.Throws<BadInputException>(() => GuestMachine.Continue(snapshot.Image, saved with { Devices = saved.Devices with { Shares = shares } })).Message;
+    }
+
+    [Theory]
+    [InlineData("", "is empty")]
+    [InlineData("a b", "is no tag")]
+    [InlineData("twice", "is there twice")]
+    public void ATagIsAName(string tag, string complaint)
+    {
+        MachineSpecification specification = SmallGuest.Specification(SumPage, _line, megabytes: 16) with
+        {
+            Devices = new DeviceSpecification { Shares = [new ShareDevice("twice", _folder), new ShareDevice(tag, _folder)] },
+        };
+        Assert.Contains($"share '{tag}' {complaint}", Assert.Throws<BadInputException>(() => GuestMachine.Create(specification)).Message);
+    }
+
     private async Task<MachineSpecification> SaveAsync(DeviceSpecification? devices = null)
     {
         MachineSpecification specification = SmallGuest.Specification(SumPage, _line, megabytes: 16) with { Devices = devices ?? new() };

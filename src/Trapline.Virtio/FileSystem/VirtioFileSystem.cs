@@ -85,7 +85,7 @@ public sealed class VirtioFileSystem : VirtioDevice, ISavedDevice<VirtioFileSyst
                     Wake(1ul << queue.Index);
                 if (_server.Serve(exchange) is not { } written)
                 {
-                    // Neither a request nor room for an answer: the driver does not keep to 5.11.6.
+                    // Not even the head of a request: the driver does not keep to 5.11.6.
                     Break();
                     return;
                 }

@@ -1,3 +1,5 @@
+using Trapline.Host;
+
 namespace Trapline.Fuzz.Virtio;
 
 /// <summary>A folder that is shared with a hostile guest, and what lies beside it, which must stay as it is.</summary>
@@ -23,17 +25,35 @@ internal sealed class SharedFolder(string folder) : IDisposable
         string[] there = [.. Directory.GetFileSystemEntries(folder).Select(e => Path.GetFileName(e)).Order(StringComparer.Ordinal)];
         if (!there.SequenceEqual(["secret", "shared"]) || File.ReadAllText(Path.Combine(folder, "secret")) != Secret)
             throw new InvalidOperationException($"the guest got out of the shared folder: {string.Join(' ', there)}");
-        Loosen(new DirectoryInfo(Path.Combine(folder, "shared")));
+        using ConfinedFolder shared = ConfinedFolder.Open(Path.Combine(folder, "shared"), readOnly: false);
+        Empty(shared, ConfinedFolder.Self.ToArray());
     }
 
-    /// <summary>Modes that keep their owner from removing them are the guest's choice.</summary>
-    private static void Loosen(DirectoryInfo folder)
+    /// <summary>By bytes: a guest's names need not be UTF-8, and its modes may keep their owner out.</summary>
+    private static void Empty(ConfinedFolder root, byte[] path)
     {
-        folder.UnixFileMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
-        foreach (DirectoryInfo inner in folder.GetDirectories())
+        root.Change(path, null, new FileChanges(0x1C0, null, default, default), out _);
+        if (root.OpenListing(path, null, out ConfinedListing? listing, out _) != LinuxError.None)
+            return;
+        using (listing)
         {
-            if (inner.LinkTarget is null)
-                Loosen(inner);
+            byte[] bytes = new byte[4096];
+            while (listing!.Read(0, bytes, out int length) == LinuxError.None)
+            {
+                int removed = 0;
+                ReadOnlySpan<byte> entries = bytes.AsSpan(0, length);
+                while (FolderEntry.TryTake(ref entries, out FolderEntry entry))
+                {
+                    if (root.Remove(path, entry.Name, isFolder: false) == LinuxError.IsFolder)
+                    {
+                        Empty(root, [.. path[..^1], (byte)'/', .. entry.Name]);
+                        root.Remove(path, entry.Name, isFolder: true);
+                    }
+                    removed += ConfinedFolder.IsName(entry.Name) ? 1 : 0;
+                }
+                if (removed == 0)
+                    return;
+            }
         }
     }
 }

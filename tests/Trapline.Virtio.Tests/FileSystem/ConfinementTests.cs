@@ -284,25 +284,27 @@ public sealed class ConfinementTests : IDisposable
                 Assert.NotEqual(0, fuse.Call(operation, Root, [.. "nothing ends this name"u8]).Error);
         }
         Assert.Empty(Directory.GetFileSystemEntries(_shared));
+        foreach (uint says in (uint[])[0, 39, 57, uint.MaxValue])
+        {
+            fuse.Send([.. U32(says), .. U32(3), .. U64(1), .. U64(Root), .. new byte[32]], 200);
+            Assert.Equal(16u, fuse.WaitUsed());
+        }
         (_, _, ulong handle) = fuse.Create(Root, "file");
         Assert.Equal(Invalid, fuse.Call(16, 0, [.. U64(handle), .. U64(0), .. U32(5000), .. U32(0), .. U64(0), .. U32(0), .. U32(0)], 8, new byte[100]).Error);
         Assert.Equal(Invalid, fuse.Call(1, Root, Text("file"), room: 100).Error); // no room for what it asks for
     }
 
-    [Theory]
-    [InlineData(39, 100, 40)]
-    [InlineData(56, 0, 56)]
-    [InlineData(56, 15, 56)]
-    [InlineData(56, 100, 57)]
-    [InlineData(56, 100, 39)]
-    public void WhatIsNoRequestBreaksTheDeviceUntilItIsReset(int length, int room, uint says)
+    [Fact]
+    public void WhatHasNoHeadBreaksTheDeviceUntilItIsReset()
     {
         using FuseDriver fuse = new(_shared);
-        byte[] request = new byte[length];
-        U32(says).CopyTo(request, 0);
-        request[4] = 3;
-        request[16] = 1;
-        fuse.Send(request, room);
+        foreach (int room in (int[])[0, 15]) // no room for an answer: nothing is done
+        {
+            fuse.Send([.. U32(50), .. U32(9), .. U64(1), .. U64(Root), .. new byte[24], .. Text("x")], room);
+            Assert.Equal(0u, fuse.WaitUsed());
+        }
+        Assert.Empty(Directory.GetFileSystemEntries(_shared));
+        fuse.Send(new byte[39], 200);
         Assert.True(SpinWait.SpinUntil(() => (fuse.Driver.Status & 64) != 0, 5000));
         fuse.Driver.Reset();
         Assert.Equal(0, fuse.Driver.Status);

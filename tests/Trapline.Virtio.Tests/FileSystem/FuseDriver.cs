@@ -105,6 +105,9 @@ internal sealed class FuseDriver : IDisposable
         Driver.Kick(1);
     }
 
+    /// <summary>Waits for a reply to what was sent; returns its length.</summary>
+    public uint WaitUsed() => _queue.WaitUsed().Length;
+
     public (int Error, ulong Node) TryLookup(ulong folder, string name)
     {
         (int error, byte[] entry) = Call(1, folder, Text(name));

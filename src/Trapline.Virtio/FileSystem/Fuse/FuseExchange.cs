@@ -38,7 +38,10 @@ internal sealed class FuseExchange(GuestMemory memory, int queueSize)
     /// <summary>Room for a reply's content, in bytes.</summary>
     public ulong Room => Chain.WritableLength > FuseReplyHeader.Size ? Chain.WritableLength - FuseReplyHeader.Size : 0;
 
-    /// <summary>Reads the request's head and arguments; false if it is no request.</summary>
+    /// <summary>There are as many bytes as the request says.</summary>
+    public bool HasItsLength { get; private set; }
+
+    /// <summary>Reads the request's head and arguments; false if there is no head.</summary>
     public bool TryBegin()
     {
         (_taken, _written) = (0, 0);
@@ -47,9 +50,8 @@ internal sealed class FuseExchange(GuestMemory memory, int queueSize)
         if (reader.Read(head) != head.Length)
             return false;
         Header = MemoryMarshal.Read<FuseRequestHeader>(head);
-        if (Header.Length < FuseRequestHeader.Size || Header.Length > Chain.ReadableLength)
-            return false;
-        _argumentLength = reader.Read(_arguments.AsSpan(0, (int)Math.Min(Header.Length - FuseRequestHeader.Size, MostArguments)));
+        HasItsLength = Header.Length >= FuseRequestHeader.Size && Header.Length <= Chain.ReadableLength;
+        _argumentLength = HasItsLength ? reader.Read(_arguments.AsSpan(0, (int)Math.Min(Header.Length - FuseRequestHeader.Size, MostArguments))) : 0;
         return true;
     }
 
@@ -91,7 +93,7 @@ internal sealed class FuseExchange(GuestMemory memory, int queueSize)
     /// <summary>The reply's content was put into the chain's writable parts, behind the head's place.</summary>
     public void AnswerInPlace(ulong length) => _written = length;
 
-    /// <summary>Writes the reply's head; without room for one there is no way to answer.</summary>
+    /// <summary>Writes the reply's head; there is room for one.</summary>
     /// <param name="error">0, or an error number, with which there is no content.</param>
     /// <returns>Bytes written.</returns>
     public uint End(int error)

@@ -42,8 +42,8 @@ internal sealed partial class FuseServer : IDisposable
     /// <summary>How many files the guest knows, and has open.</summary>
     public (int Nodes, int Handles) Held => (_nodes.Count, _handles.Count);
 
-    /// <summary>Serves the request in an exchange's chain, which is no transfer of the guest's that can wait.</summary>
-    /// <returns>Bytes written of the reply; null if this is no request, or there is no room for a reply.</returns>
+    /// <summary>Serves the request in an exchange's chain.</summary>
+    /// <returns>Bytes written of the reply; null if this is no request.</returns>
     public uint? Serve(FuseExchange exchange)
     {
         if (!exchange.TryBegin())
@@ -60,11 +60,11 @@ internal sealed partial class FuseServer : IDisposable
                 return 0; // requests end soon by themselves
         }
         if (exchange.Chain.WritableLength < FuseReplyHeader.Size)
-            return null;
+            return 0; // nobody to tell, so nothing is done
         int error;
         try
         {
-            error = Do(exchange);
+            error = exchange.HasItsLength ? Do(exchange) : LinuxError.InvalidArgument;
         }
         catch (ObjectDisposedException)
         {
