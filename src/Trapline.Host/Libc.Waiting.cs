@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Trapline.Host;
 
-// Waiting: futex and timer slack (Linux x86-64 constants).
+// Waiting: futex, epoll, eventfd and timer slack (Linux x86-64 constants).
 internal static unsafe partial class Libc
 {
     public const long SysFutex = 202;
@@ -24,4 +24,30 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", EntryPoint = "prctl", SetLastError = true)]
     public static partial int Prctl(int option, nuint a, nuint b, nuint c, nuint d);
+
+    public const int EventCloseOnExec = 0x80000, EventNonBlocking = 0x800, EpollAdd = 1;
+    public const uint EpollIn = 1, EpollEdge = 1u << 31;
+
+    /// <summary>struct epoll_event, which x86-64 packs.</summary>
+    [StructLayout(LayoutKind.Sequential, Pack = 4)]
+    public struct EpollEvent
+    {
+        public uint Events;
+        public ulong Data;
+    }
+
+    [LibraryImport("libc", EntryPoint = "eventfd", SetLastError = true)]
+    public static partial int EventFd(uint initial, int flags);
+
+    [LibraryImport("libc", EntryPoint = "epoll_create1", SetLastError = true)]
+    public static partial int EpollCreate(int flags);
+
+    [LibraryImport("libc", EntryPoint = "epoll_ctl", SetLastError = true)]
+    public static partial int EpollControl(int set, int operation, int fd, EpollEvent* wanted);
+
+    [LibraryImport("libc", EntryPoint = "epoll_wait")]
+    public static partial int EpollWait(int set, EpollEvent* events, int most, int milliseconds);
+
+    [LibraryImport("libc", EntryPoint = "write")]
+    public static partial nint WriteEvent(int fd, ulong* value, nuint length);
 }

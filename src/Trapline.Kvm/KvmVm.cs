@@ -51,6 +51,8 @@ public sealed unsafe class KvmVm : IDisposable
                 throw new KvmException("KVM_ENABLE_CAP (wide x2APIC ids)", 0);
             MsrFilter.Install(_descriptor, apics: !HasLocalApics);
             _slots = new KvmMemorySlots(_descriptor, memory);
+            if (device.Check(KvmCapability.IoEvent) != 0)
+                Doorbells = new KvmDoorbells(_descriptor, device.Check(KvmCapability.IoEventAnyLength) != 0);
         }
         catch
         {
@@ -68,6 +70,9 @@ public sealed unsafe class KvmVm : IDisposable
 
     /// <summary>Local APICs are the kernel's.</summary>
     public bool HasLocalApics { get; }
+
+    /// <summary>Answers doorbells without an exit; null if this kernel does not.</summary>
+    public IDoorbellKeeper? Doorbells { get; }
 
     /// <summary>Sends a message to the kernel's local APICs. False if none took it.</summary>
     internal bool Deliver(MsiMessage message)

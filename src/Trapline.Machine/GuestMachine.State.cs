@@ -64,6 +64,7 @@ public sealed partial class GuestMachine
     /// <param name="pause">For how long no vCPU ran.</param>
     public MachineImage Capture(out TimeSpan pause) => Standing(board =>
     {
+        board.FlushDisks();
         BoardState state = board.Save();
         MemoryTemplate memory = board.Memory.Freeze();
         return new MachineImage(Specification with { Cpu = Specification.Cpu with { Engine = EngineName } }, _model, state, memory);
@@ -137,7 +138,7 @@ public sealed partial class GuestMachine
                 throw new InvalidOperationException("the machine has ended");
             long start = HostTime.Nanoseconds;
             bool wasRunning = Status == MachineStatus.Running;
-            Pause();
+            StandStill();
             try
             {
                 return work(Board);

@@ -90,8 +90,20 @@ public sealed partial class GuestMachine : IDisposable, IBoardHost
         }
     }
 
-    /// <summary>Stops all vCPUs between two instructions and guest time with them; returns when they stand.</summary>
+    /// <summary>Stops all vCPUs between two instructions and guest time with them; returns when they stand and the disks have what the guest wrote.</summary>
     public void Pause()
+    {
+        lock (_lock)
+        {
+            if (Status != MachineStatus.Running)
+                return;
+            StandStill();
+            Board.FlushDisks();
+        }
+    }
+
+    /// <summary>What <see cref="Pause"/> does, without the disks, which may take long.</summary>
+    private void StandStill()
     {
         lock (_lock)
         {

@@ -39,6 +39,9 @@ public interface IMemoryObserver
 
     /// <summary>The physical map or the dirty log changed: every cached translation must be dropped.</summary>
     void MapChanged();
+
+    /// <summary>The dirty log is being collected: pages that were written without a mark are marked now.</summary>
+    void MarkWritten() { }
 }
 
 /// <summary>Guest-physical memory: which addresses are RAM or ROM, and where their bytes are in this process.</summary>
@@ -324,9 +327,16 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
     public void ClearMark(ulong pageOffset, PageMarks mark) =>
         Interlocked.And(ref *(int*)WordOf(pageOffset, out int shift), ~((byte)mark << shift));
 
+    /// <summary>The dirty log has been collected before: whoever writes without marks must know what it writes from here on.</summary>
+    public bool IsLogged { get; private set; }
+
     /// <summary>Calls <paramref name="visit"/> with the backing offset of every page written since the last call, and starts anew.</summary>
+    /// <remarks>The first call may name pages that nobody wrote: a kernel that runs the guest is asked to take notes only then.</remarks>
     public void CollectDirty(Action<ulong> visit)
     {
+        IsLogged = true;
+        foreach (IMemoryObserver observer in _observers)
+            observer.MarkWritten();
         ulong pages = _backing.Length >> PageShift;
         List<ulong> dirty = [];
         for (ulong page = 0; page < pages; page++)

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Trapline.Core;
 using Trapline.Memory;
 using Trapline.Virtio.Queues;
@@ -40,7 +41,7 @@ public abstract class VirtioDevice : IDisposable, ISavedDevice<VirtioDeviceState
         _queues = new VirtQueue[queueSizes.Length];
         for (int i = 0; i < queueSizes.Length; i++)
             _queues[i] = new VirtQueue(this, memory, i, queueSizes[i]);
-        _workers = new DeviceWorkers(name, workers, ServeInside);
+        _workers = new DeviceWorkers(name, workers, queueSizes.Length, ServeInside);
         _gate.Close(); // until the machine runs
     }
 
@@ -92,6 +93,9 @@ public abstract class VirtioDevice : IDisposable, ISavedDevice<VirtioDeviceState
 
     internal VirtioStatus Status => (VirtioStatus)Volatile.Read(ref _status);
 
+    /// <summary>A worker failed for a reason of ours: the device needs a reset now. On the worker's thread, at most once until that reset.</summary>
+    public Action<VirtioDevice, Exception>? Faulted { get; set; }
+
     internal void Attach(IVirtioTransport transport) => _transport = transport;
 
     /// <summary>The driver says that a queue has something. Does not wait.</summary>
@@ -100,6 +104,9 @@ public abstract class VirtioDevice : IDisposable, ISavedDevice<VirtioDeviceState
         if ((uint)queue < (uint)_queues.Length && _serving)
             _workers.Notify(1ul << queue);
     }
+
+    /// <summary>An eventfd that does what <see cref="Notify"/> does; a bell for a device without a driver wakes a worker for nothing.</summary>
+    internal SafeHandle Bell(int queue) => _workers.Bell(queue);
 
     /// <summary>Has a worker look at queues, for the device's own reasons.</summary>
     protected void Wake(ulong queues)
@@ -263,6 +270,7 @@ public abstract class VirtioDevice : IDisposable, ISavedDevice<VirtioDeviceState
         {
             // A fault of ours must end neither the other machines of this process nor this one.
             Break();
+            Faulted?.Invoke(this, fault);
         }
         finally
         {

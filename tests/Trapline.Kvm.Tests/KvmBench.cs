@@ -26,6 +26,8 @@ internal sealed class KvmBench : IDisposable
         Seam.Owner = Cpu = new KvmVcpu(_vm, 0, 1, _model, Seam, Seam);
     }
 
+    public KvmVm Vm => _vm;
+
     public NotingSeam Seam { get; } = new();
 
     public GuestMemory Memory { get; }

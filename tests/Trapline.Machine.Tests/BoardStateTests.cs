@@ -25,6 +25,7 @@ public class BoardStateTests
         [nameof(GuestMemory)] = "RAM is in the image",
         ["HostEvent"] = "wakes a thread of this process",
         ["HostMapping"] = "RAM is in the image",
+        ["DoorbellMap"] = "devices are placed anew",
         ["PciAddressSpace"] = "PCI functions map their ranges anew",
         [nameof(PortBus)] = "the board's construction and PCI functions fill it",
         ["PortBinding"] = "where the board or a PCI function put it",

@@ -1,3 +1,4 @@
+using Iced.Intel;
 using Trapline.Core;
 using Trapline.Testing;
 
@@ -73,6 +74,53 @@ public sealed class VirtioMachineTests
         VirtioGuest.Check(disk.Content, rounds);
     }
 
+    /// <summary>What the guest wrote is on stable storage when a pause returns, and in an image; a switch of engines waits for no disk.</summary>
+    [Fact]
+    public void PausesFlushDisks()
+    {
+        MemoryDisk disk = new(VirtioGuest.Sectors * 512);
+        // It never gets to its driver: nobody else flushes.
+        MachineSpecification specification = SmallGuest.Specification(a =>
+        {
+            Label again = a.CreateLabel();
+            a.Label(ref again);
+            a.jmp(again);
+        }, new DebugLine());
+        using GuestMachine machine = GuestMachine.Create(specification with { Devices = new DeviceSpecification { Disks = [new DiskDevice("memory", disk)] } });
+        machine.Start();
+        machine.SwitchEngine("translator");
+        Assert.Equal(0, disk.Flushes);
+        machine.Pause();
+        Assert.Equal(1, disk.Flushes);
+        machine.Resume();
+        machine.Capture().Dispose();
+        Assert.Equal(2, disk.Flushes);
+        disk.Fails = true;
+        machine.Pause(); // a disk that fails keeps nobody from pausing
+        Assert.Equal((MachineStatus.Paused, 2), (machine.Status, disk.Flushes));
+    }
+
+    /// <summary>Where the kernel has the local APICs and answers doorbells, the guest hardly ever leaves it; who traces exits sees them all.</summary>
+    [KvmTheory]
+    [InlineData(VirtioWay.Modern, false)]
+    [InlineData(VirtioWay.Legacy, false)]
+    [InlineData(VirtioWay.Modern, true)]
+    public async Task NotificationsStayInTheKernel(VirtioWay way, bool traced)
+    {
+        const int rounds = 300, notifications = 4 * rounds;
+        using StringWriter lines = new();
+        DebugLine line = new();
+        DiagnosticsSpecification diagnostics = traced ? new() { Trace = TraceKinds.Exits, TraceWriter = lines } : new();
+        using GuestMachine machine = Machine("kvm", way, Kernels, rounds, new MemoryDisk(VirtioGuest.Sectors * 512), line, diagnostics);
+        MachineOutcome outcome = await machine.RunAsync().WaitAsync(Limit);
+        Assert.True(outcome.End == MachineEnd.DebugExit, outcome.Reason);
+        long entries = machine.GetStatistics().Vcpus[0].Details.Single(d => d.Name == "entries into the guest").Value;
+        if (traced)
+            Assert.True(entries >= notifications, $"{entries} entries");
+        else
+            Assert.True(entries < notifications / 2, $"{entries} entries");
+    }
+
     [KvmTheory]
     [InlineData(Kernels)]
     [InlineData(Machines)]
@@ -89,13 +137,14 @@ public sealed class VirtioMachineTests
         Assert.Equal(MachineEnd.Stopped, (await machine.Completion.WaitAsync(Limit)).End);
     }
 
-    private static GuestMachine Machine(string engine, VirtioWay way, bool apics, int rounds, MemoryDisk disk, DebugLine line)
+    private static GuestMachine Machine(string engine, VirtioWay way, bool apics, int rounds, MemoryDisk disk, DebugLine line, DiagnosticsSpecification? diagnostics = null)
     {
         MachineSpecification specification = SmallGuest.Specification(a => VirtioGuest.Write(a, way, rounds), line);
         return GuestMachine.Create(specification with
         {
             Cpu = specification.Cpu with { Engine = engine },
             Test = specification.Test with { KernelLocalApics = apics },
+            Diagnostics = diagnostics ?? new DiagnosticsSpecification(),
             Devices = new DeviceSpecification
             {
                 Disks = [new DiskDevice("memory", disk)],

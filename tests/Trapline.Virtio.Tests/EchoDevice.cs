@@ -15,6 +15,9 @@ internal sealed class EchoDevice(GuestMemory memory, int workers = 1) : VirtioDe
 
     public long Requests { get; private set; }
 
+    /// <summary>Thrown by whoever serves.</summary>
+    public Exception? Fault { get; set; }
+
     /// <summary>What the worker's thread had allocated at its first and its last request.</summary>
     public (long First, long Last) Allocated { get; private set; }
 
@@ -22,6 +25,8 @@ internal sealed class EchoDevice(GuestMemory memory, int workers = 1) : VirtioDe
 
     protected override void Serve(int worker, ulong queues)
     {
+        if (Fault is { } fault)
+            throw fault;
         Span<byte> bytes = stackalloc byte[256];
         for (int q = 0; q < 2; q++)
         {

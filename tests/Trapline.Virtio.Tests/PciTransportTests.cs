@@ -92,6 +92,55 @@ public sealed class PciTransportTests : IDisposable
         Assert.Equal(0x40u, _driver.LastMessage.Data); // the configuration's: the device needs a reset
     }
 
+    /// <summary>A fault of ours is told, fails the device alone, and a reset mends it.</summary>
+    [Fact]
+    public void AWorkerThatThrowsFailsItsDevice()
+    {
+        using SemaphoreSlim told = new(0);
+        string? what = null;
+        _device.Faulted = (device, fault) =>
+        {
+            what = $"{device.Name}: {fault.Message}";
+            told.Release();
+        };
+        Assert.True(_driver.Negotiate(Common));
+        DriverQueue queue = _driver.Queue(0, 0x4000);
+        _driver.DriverOk();
+        _device.Fault = new InvalidOperationException("the test's fault");
+        queue.Add(new Buffer(From, 4, false), new Buffer(To, 4, true));
+        _driver.Kick(0);
+        Assert.True(told.Wait(5000));
+        Assert.Equal("echo: the test's fault", what);
+        Assert.Equal(0x40, _driver.Status & 0x40);
+        _device.Fault = null;
+        Assert.True(_driver.Negotiate(Common));
+        queue = _driver.Queue(0, 0x8000);
+        _driver.DriverOk();
+        queue.Add(new Buffer(From, 4, false), new Buffer(To, 4, true));
+        _driver.Kick(0);
+        queue.WaitUsed();
+    }
+
+    /// <summary>A bell does what a notification does, and one may follow the other.</summary>
+    [Fact]
+    public void AQueuesBellWakesAWorker()
+    {
+        Assert.True(_driver.Negotiate(Common));
+        DriverQueue queue = _driver.Queue(0, 0x4000);
+        _driver.DriverOk();
+        using FileStream bell = new(new Microsoft.Win32.SafeHandles.SafeFileHandle(_device.Bell(0).DangerousGetHandle(), ownsHandle: false), FileAccess.Write, 0);
+        for (int i = 0; i < 1000; i++)
+        {
+            queue.Add(new Buffer(From, 4, false), new Buffer(To, 4, true));
+            if (i % 3 == 0)
+                _driver.Kick(0);
+            else
+                bell.Write(BitConverter.GetBytes(1ul));
+            queue.WaitUsed();
+        }
+        Assert.Equal(1000, _device.Requests);
+    }
+
     [Fact]
     public void ConfigurationSpaceHasAWindowOnTheRegisters()
     {

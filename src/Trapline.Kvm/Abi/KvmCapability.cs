@@ -24,4 +24,6 @@ internal enum KvmCapability
     SignalMsi = 77,
     SplitIrqchip = 121,
     X2ApicApi = 129,
+    IoEvent = 36,
+    IoEventAnyLength = 122,
 }

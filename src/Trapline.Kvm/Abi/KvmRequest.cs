@@ -14,12 +14,14 @@ internal static unsafe class KvmRequest
     // Asked of a virtual machine.
     public const ulong CreateVcpu = None | 0x41;
     public const ulong SetTssAddress = None | 0x47;
+    public static readonly ulong GetDirtyLog = In(0x42, sizeof(KvmDirtyLog));
     public static readonly ulong SetUserMemoryRegion = In(0x46, sizeof(KvmMemoryRegion));
     public static readonly ulong SetIdentityMapAddress = In(0x48, sizeof(ulong));
     public static readonly ulong EnableCapability = In(0xA3, sizeof(KvmEnableCapability));
     public static readonly ulong SetMsrFilter = In(0xC6, sizeof(KvmMsrFilter));
 
     public static readonly ulong SetGsiRouting = In(0x6A, KvmMsiRoute.HeaderSize);
+    public static readonly ulong IoEvent = In(0x79, sizeof(KvmIoEvent));
     public static readonly ulong SignalMsi = In(0xA5, sizeof(KvmMsi));
 
     // Asked of a vCPU.

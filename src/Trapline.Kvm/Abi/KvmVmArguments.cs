@@ -6,13 +6,36 @@ namespace Trapline.Kvm.Abi;
 [StructLayout(LayoutKind.Sequential)]
 internal struct KvmMemoryRegion
 {
-    public const uint ReadOnly = 2;
+    public const uint LogDirtyPages = 1, ReadOnly = 2;
 
     public uint Slot;
     public uint Flags;
     public ulong GuestAddress;
     public ulong Length;
     public ulong HostAddress;
+}
+
+/// <summary>struct kvm_ioeventfd (api.rst 4.59).</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct KvmIoEvent
+{
+    public const uint HasMatch = 1, IsPort = 2, Deassign = 4;
+
+    public ulong Match;
+    public ulong Address;
+    public uint Length;
+    public int Descriptor;
+    public uint Flags;
+    private fixed byte _padding[36];
+}
+
+/// <summary>struct kvm_dirty_log (api.rst 4.8): a bit for each page of a slot.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct KvmDirtyLog
+{
+    public uint Slot;
+    private readonly uint _padding;
+    public ulong* Bitmap;
 }
 
 /// <summary>struct kvm_enable_cap (api.rst 4.37).</summary>

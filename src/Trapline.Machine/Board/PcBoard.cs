@@ -33,6 +33,7 @@ internal sealed class PcBoard : IDisposable
     private readonly GenerationId _generation;
     private readonly ParavirtualVcpu[] _paravirtual;
     private SharedLine[] _pciLines = [];
+    private readonly DoorbellMap _doorbells = new();
     private VirtioParts? _virtio;
     private readonly List<IDisposable> _timed = [];
     private readonly BoardParts _parts = new();
@@ -85,9 +86,10 @@ internal sealed class PcBoard : IDisposable
         Memory = Allocate(Layout, memory);
         if (vcpus == 1)
             Memory.Code.ExpectOne();
-        // Whoever watches interrupts wants to see them all: none may stay in the host's kernel.
+        // Whoever watches interrupts or exits wants to see them all: none may stay in the host's kernel.
         bool? kernelApics = specification.Test.KernelLocalApics ?? (specification.Diagnostics.Trace.HasFlag(TraceKinds.Interrupts) ? false : null);
-        _engineResources = new EngineResources(Memory, MachineConstants.IoApicPins, kernelApics);
+        bool kernelDoorbells = !specification.Diagnostics.Trace.HasFlag(TraceKinds.Exits);
+        _engineResources = new EngineResources(Memory, MachineConstants.IoApicPins, kernelApics, kernelDoorbells ? _doorbells : null);
         Clock = new GuestClock(startAt);
         try
         {
@@ -151,6 +153,13 @@ internal sealed class PcBoard : IDisposable
     {
         _virtio?.Stand();
         Clock.Stand();
+    }
+
+    /// <summary>What the guest wrote to its disks is on stable storage, unless the host refuses. The machine stands.</summary>
+    public void FlushDisks()
+    {
+        foreach (string disk in _virtio?.FlushDisks() ?? [])
+            Trace.Lifecycle($"{disk} could not be flushed");
     }
 
     /// <summary>Asks the guest to do without so many bytes; false if the machine has no balloon.</summary>
@@ -275,13 +284,13 @@ internal sealed class PcBoard : IDisposable
         _pciLines = [.. Enumerable.Range(MachineConstants.FirstPciInput, MachineConstants.PciInputs)
             .Select(pin => new SharedLine(_interrupts.IoApic.Line(pin)))];
         PciBus bus = new(
-            new PciAddressSpace(_ports, _mmio),
+            new PciAddressSpace(_ports, _mmio, _doorbells),
             (device, pin) => _pciLines[MachineConstants.PciInterruptInput(device, pin - 1) - MachineConstants.FirstPciInput].AddInput());
         bus.Add(0, 0, new HostBridge());
         bus.Add(31, 0, new IsaBridge());
-        _virtio = new VirtioParts(_specification.Devices, _consoles.Ports, Memory, _specification.Cpu.Count);
+        _virtio = new VirtioParts(_specification.Devices, _consoles.Ports, Memory, _specification.Cpu.Count, Trace);
         if (_specification.Devices.WithoutPci)
-            _virtio.AddTo(_mmio, device => _pciLines[device % _pciLines.Length].AddInput());
+            _virtio.AddTo(_mmio, _doorbells, device => _pciLines[device % _pciLines.Length].AddInput());
         else
             _virtio.AddTo(bus, _interrupts.Bus);
         PciMechanism1 mechanism = new(bus);

@@ -5,7 +5,7 @@ namespace Trapline.Machine;
 
 /// <summary>Puts PCI functions' base address ranges onto the buses as the guest programs them.</summary>
 /// <remarks>A guest can program anything: a range over another device, or over RAM (which then wins), is left unmapped rather than refused.</remarks>
-internal sealed class PciAddressSpace(PortBus ports, MmioBus memory) : IPciAddressSpace
+internal sealed class PciAddressSpace(PortBus ports, MmioBus memory, DoorbellMap doorbells) : IPciAddressSpace
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<(ushort, IPortDevice), PortBinding> _ports = [];
@@ -21,6 +21,7 @@ internal sealed class PciAddressSpace(PortBus ports, MmioBus memory) : IPciAddre
                     return;
             }
             _ports[(port, device)] = ports.Add("PCI", device, port, count);
+            doorbells.Placed(isPort: true, port, device);
         }
     }
 
@@ -28,8 +29,10 @@ internal sealed class PciAddressSpace(PortBus ports, MmioBus memory) : IPciAddre
     {
         lock (_lock)
         {
-            if (_ports.Remove((port, device), out PortBinding? binding))
-                ports.Remove(binding);
+            if (!_ports.Remove((port, device), out PortBinding? binding))
+                return;
+            doorbells.Gone(isPort: true, port, device);
+            ports.Remove(binding);
         }
     }
 
@@ -37,8 +40,10 @@ internal sealed class PciAddressSpace(PortBus ports, MmioBus memory) : IPciAddre
     {
         lock (_lock)
         {
-            if (memory.TryAdd("PCI", device, address.Value, length) is { } binding)
-                _memory[(address.Value, device)] = binding;
+            if (memory.TryAdd("PCI", device, address.Value, length) is not { } binding)
+                return;
+            _memory[(address.Value, device)] = binding;
+            doorbells.Placed(isPort: false, address.Value, device);
         }
     }
 
@@ -46,8 +51,10 @@ internal sealed class PciAddressSpace(PortBus ports, MmioBus memory) : IPciAddre
     {
         lock (_lock)
         {
-            if (_memory.Remove((address.Value, device), out MmioBinding? binding))
-                memory.Remove(binding);
+            if (!_memory.Remove((address.Value, device), out MmioBinding? binding))
+                return;
+            doorbells.Gone(isPort: false, address.Value, device);
+            memory.Remove(binding);
         }
     }
 }

@@ -25,13 +25,16 @@ internal sealed class VirtioParts : IDisposable
     private readonly List<(VirtioDevice Device, VirtioPci? Pci, VirtioMmio? Mmio)> _devices = [];
 
     /// <exception cref="BadInputException">There are more than the bus has slots, or one cannot have what it needs of the host.</exception>
-    public VirtioParts(DeviceSpecification specification, IReadOnlyList<ConsolePortSpecification> ports, GuestMemory memory, int vcpus)
+    public VirtioParts(DeviceSpecification specification, IReadOnlyList<ConsolePortSpecification> ports, GuestMemory memory, int vcpus, MachineTrace trace)
     {
         try
         {
             ShareDevice.Check(specification.Shares);
             foreach (VirtioDevice device in Make(specification, ports, memory, vcpus))
+            {
+                device.Faulted = (broken, fault) => trace.Fault($"{broken.Name} failed and needs a reset: {fault.GetType().Name}: {fault.Message}");
                 _devices.Add((device, null, null));
+            }
             if (_devices.Count > Slots)
                 throw new BadInputException($"devices: a machine has slots for {Slots}, and these are {_devices.Count}");
         }
@@ -95,13 +98,14 @@ internal sealed class VirtioParts : IDisposable
     }
 
     /// <summary>Puts them into guest-physical memory, where the DSDT says.</summary>
-    public void AddTo(MmioBus bus, Func<int, InterruptLine> lines)
+    public void AddTo(MmioBus bus, DoorbellMap doorbells, Func<int, InterruptLine> lines)
     {
         for (int i = 0; i < _devices.Count; i++)
         {
             VirtioMmio registers = new(_devices[i].Device, lines(i));
             _devices[i] = (_devices[i].Device, null, registers);
             bus.Add("virtio", registers, MachineConstants.VirtioMmioAddress(i), VirtioMmio.Length);
+            doorbells.Placed(isPort: false, MachineConstants.VirtioMmioAddress(i), registers);
         }
     }
 
@@ -145,6 +149,11 @@ internal sealed class VirtioParts : IDisposable
         foreach ((VirtioDevice device, _, _) in _devices)
             device.Run();
     }
+
+    /// <summary>Has the disks' back ends keep what they were given. The devices stand.</summary>
+    /// <returns>The disks that could not.</returns>
+    public IReadOnlyList<string> FlushDisks() =>
+        [.. _devices.Select(d => d.Device).OfType<VirtioBlock>().Where(disk => !disk.TryFlush()).Select(disk => disk.Name)];
 
     /// <summary>No device touches memory from here on.</summary>
     public void Stand()

@@ -72,6 +72,13 @@ internal sealed class MachineTrace(DiagnosticsSpecification what, IGuestClock cl
             Write(happened);
     }
 
+    /// <summary>A fault of ours: written whatever is traced.</summary>
+    public void Fault(string what)
+    {
+        if (Wants(TraceKinds.All))
+            Write(what);
+    }
+
     private void Write(string line)
     {
         long now = clock.Nanoseconds;

@@ -82,6 +82,23 @@ public sealed class VirtioBlock : VirtioDevice
             destination[i] = offset + i < ConfigLength ? _config[offset + i] : (byte)0;
     }
 
+    /// <summary>Has what the guest wrote on stable storage, as far as the host's disk takes it.</summary>
+    /// <returns>False if the host refused: the guest's own flush will hear of it.</returns>
+    public bool TryFlush()
+    {
+        if (_disk.IsReadOnly)
+            return true;
+        try
+        {
+            _disk.Flush();
+            return true;
+        }
+        catch (Exception refusal) when (refusal is IOException or UnauthorizedAccessException or NotSupportedException)
+        {
+            return false;
+        }
+    }
+
     protected override void Serve(int worker, ulong queues)
     {
         DescriptorChain chain = _chains[worker];

@@ -10,13 +10,13 @@ public sealed record VirtioMmioState(uint DeviceFeatureSelect, uint DriverFeatur
 
 /// <summary>A virtio device behind memory-mapped registers and one interrupt line (virtio 1.2, 4.2, version 2), for machines without PCI.</summary>
 /// <remarks>Its drivers do not wait for the end of a reset, so writes that reset wait for requests under way.</remarks>
-public sealed class VirtioMmio : IMmioDevice, IVirtioTransport, ISavedDevice<VirtioMmioState>
+public sealed class VirtioMmio : IMmioDevice, IDoorbellDevice, IVirtioTransport, ISavedDevice<VirtioMmioState>
 {
     /// <summary>Bytes of guest-physical space.</summary>
     public const ulong Length = 0x200;
 
     private const uint Magic = 0x7472_6976, Version = 2, Vendor = 0x4C50_5254;
-    private const int ConfigAt = 0x100;
+    private const int NotifyRegister = 0x50, ConfigAt = 0x100;
 
     private readonly VirtioDevice _device;
     private readonly InterruptLine _line;
@@ -29,6 +29,9 @@ public sealed class VirtioMmio : IMmioDevice, IVirtioTransport, ISavedDevice<Vir
         (_device, _line) = (device, line);
         device.Attach(this);
     }
+
+    /// <inheritdoc/>
+    public IEnumerable<Doorbell> Doorbells => _device.Queues.Select(q => new Doorbell(NotifyRegister, 4, (ulong)q.Index, _device.Bell(q.Index)));
 
     Lock IVirtioTransport.Registers => _registers;
 
@@ -90,7 +93,7 @@ public sealed class VirtioMmio : IMmioDevice, IVirtioTransport, ISavedDevice<Vir
 
     public void WriteMmio(ulong offset, int size, ulong value)
     {
-        if (offset == 0x50)
+        if (offset == NotifyRegister)
         {
             _device.Notify((ushort)value);
             return;

@@ -179,8 +179,11 @@ public sealed class VirtioPci : PciFunction, IVirtioTransport, ISavedDevice<Virt
     }
 
     /// <summary>The modern structures; notifications, which are frequent, take no lock.</summary>
-    private sealed class Window(VirtioPci owner) : IMmioDevice
+    private sealed class Window(VirtioPci owner) : IMmioDevice, IDoorbellDevice
     {
+        /// <inheritdoc/>
+        public IEnumerable<Doorbell> Doorbells => owner._device.Queues.Select(q => new Doorbell(NotifyAt + (ulong)(q.Index * NotifyMultiplier), 0, null, owner._device.Bell(q.Index)));
+
         public ulong ReadMmio(ulong offset, int size)
         {
             lock (owner.ConfigLock)
@@ -246,11 +249,14 @@ public sealed class VirtioPci : PciFunction, IVirtioTransport, ISavedDevice<Virt
     }
 
     /// <summary>The legacy interface (4.1.4.10): its ports, with the device's configuration behind them.</summary>
-    private sealed class LegacyPorts(VirtioPci owner) : IPortDevice
+    private sealed class LegacyPorts(VirtioPci owner) : IPortDevice, IDoorbellDevice
     {
         public const int Length = 128;
 
-        private const int PageShift = 12;
+        private const int PageShift = 12, NotifyRegister = 16;
+
+        /// <inheritdoc/>
+        public IEnumerable<Doorbell> Doorbells => Device.Queues.Select(q => new Doorbell(NotifyRegister, 2, (ulong)q.Index, Device.Bell(q.Index)));
 
         private VirtioDevice Device => owner._device;
 
@@ -288,7 +294,7 @@ public sealed class VirtioPci : PciFunction, IVirtioTransport, ISavedDevice<Virt
 
         public void WritePort(ushort offset, int size, uint value)
         {
-            if ((offset, size) is (16, 2))
+            if ((offset, size) is (NotifyRegister, 2))
             {
                 Device.Notify((ushort)value);
                 return;
