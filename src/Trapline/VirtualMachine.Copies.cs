@@ -98,8 +98,9 @@ public sealed partial class VirtualMachine
                 MachineSpecification own = change is null ? given : change(i, given);
                 CheckDisks(image.Specification.Devices, own.Devices);
                 copies.Add(ContinueConnected(image, own, given.Devices.Networks, agentPort));
-                copies[i].Start();
             }
+            // Nobody has the first before the last is made: until then they would only take each other's processors.
+            copies.ForEach(copy => copy.Start());
             return copies;
         }
         catch
