@@ -78,13 +78,14 @@ public sealed partial class GuestMachine : IDisposable, IBoardHost
     private PcBoard Board => _board ?? throw new ObjectDisposedException(nameof(GuestMachine));
 
     /// <summary>Starts the vCPUs. Once only.</summary>
-    public void Start()
+    /// <param name="paused">They stand before their first instruction until <see cref="Resume"/>.</param>
+    public void Start(bool paused = false)
     {
         lock (_lock)
         {
             if (Status != MachineStatus.Created || _end is not null)
                 throw new InvalidOperationException("the machine was started before");
-            Status = MachineStatus.Running;
+            Status = paused ? MachineStatus.Paused : MachineStatus.Running;
             SwitchOn(Board);
             _thread.Start();
         }

@@ -60,6 +60,9 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
     private readonly HostMapping _marks;
     private MemoryTemplate? _template;
     private MemoryRegion[] _regions;
+    /// <summary>Bytes written since the template was made that each copy rather gets for itself than that all is copied for it once.</summary>
+    private const ulong MostBeside = 2 << 20;
+
     private IMemoryObserver[] _observers = [];
     private readonly Lock _changing = new();
 
@@ -87,7 +90,13 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
         if (template != null && template.Length != size)
             throw new ArgumentException($"a template of {template.Length} bytes is not one of {size} bytes of memory", nameof(template));
         _backing = template == null ? HostMapping.CreateShared(BackingName, size) : HostMapping.CreateCopyOnWrite(template.File, template.Offset, size);
-        _template = template?.Share();
+        if (template != null)
+        {
+            // What it has beside its file is this memory's own from here on.
+            _template = template.Share([]);
+            foreach ((ulong start, byte[] bytes) in template.Changes)
+                bytes.CopyTo(new Span<byte>(_backing.Base + start, bytes.Length));
+        }
         _marks = HostMapping.CreatePrivate(((size >> PageShift) + PageSize) & ~(PageSize - 1));
         Code = new CodePages(this);
     }
@@ -109,7 +118,7 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
     /// </summary>
     /// <remarks>
     /// Free of copying the first time, or when nothing was written since the last. Later, what was written goes back into the template if nobody else
-    /// uses it; else all that is stored is copied.
+    /// uses it. If somebody does, what was written is given beside it if it is little; else all that is stored is copied.
     /// </remarks>
     /// <exception cref="System.ComponentModel.Win32Exception">The host refused memory; nothing has changed.</exception>
     public MemoryTemplate Freeze()
@@ -123,6 +132,8 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
         {
             if (_template is not { IsAnonymous: true, IsShared: false })
             {
+                if (written.Aggregate(0ul, (sum, range) => sum + range.Length) <= MostBeside)
+                    return _template.Share([.. written.Select(range => (range.Start, new Span<byte>(_backing.Base + range.Start, (int)range.Length).ToArray()))]);
                 MemoryTemplate next = new(AnonymousFile.Create(BackingName, _backing.Length), 0, _backing.Length, isAnonymous: true);
                 try
                 {

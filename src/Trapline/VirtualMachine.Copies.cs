@@ -98,9 +98,10 @@ public sealed partial class VirtualMachine
                 MachineSpecification own = change is null ? given : change(i, given);
                 CheckDisks(image.Specification.Devices, own.Devices);
                 copies.Add(ContinueConnected(image, own, given.Devices.Networks, agentPort));
+                copies[i].Start(paused: true);
             }
-            // Nobody has the first before the last is made: until then they would only take each other's processors.
-            copies.ForEach(copy => copy.Start());
+            // Nobody has the first before the last is made: until then they would only take the processors from who makes them.
+            copies.ForEach(copy => copy._machine.Resume());
             return copies;
         }
         catch

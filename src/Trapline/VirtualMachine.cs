@@ -78,9 +78,10 @@ public sealed partial class VirtualMachine : IDisposable
     public IReadOnlyList<string> LastConsoleLines(int count) => _tail?.LastLines(count) ?? [];
 
     /// <summary>Starts the vCPUs. Once only.</summary>
-    public void Start()
+    /// <param name="paused">They stand before their first instruction until <see cref="Resume"/>.</param>
+    public void Start(bool paused = false)
     {
-        _machine.Start();
+        _machine.Start(paused);
         if (_agent != null)
             _ = _machine.Completion.ContinueWith(_ => _agent.Close(), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
     }

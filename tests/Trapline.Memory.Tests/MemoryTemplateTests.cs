@@ -62,6 +62,33 @@ public sealed unsafe class MemoryTemplateTests
         }
     }
 
+    [Theory]
+    [InlineData(512, true)]   // little: it lies beside the file, which both use
+    [InlineData(513, false)]  // 2 MiB and more: a new file
+    public void WhatIsWrittenBetweenCopiesLiesBesideTheTemplateIfItIsLittle(int pages, bool beside)
+    {
+        using GuestMemory parent = GuestMemory.Flat(Size);
+        Put(parent, 0x1000, 1);
+        using MemoryTemplate first = parent.Freeze();
+        using GuestMemory early = Copy(first);
+        for (int page = 0; page < pages; page++)
+            Put(parent, (ulong)page * 0x1000 + 0x800, (byte)(page + 2));
+        using MemoryTemplate second = parent.Freeze();
+        Assert.Equal(beside, second.File == first.File);
+        using GuestMemory late = Copy(second);
+        for (int page = 0; page < pages; page++)
+            Assert.Equal(((byte)(page + 2), 0), (At(late, (ulong)page * 0x1000 + 0x800), At(early, (ulong)page * 0x1000 + 0x800)));
+        Assert.Equal((1, 1), (At(late, 0x1000), At(early, 0x1000)));
+        byte[] content = new byte[0x2000];
+        second.Read(0x800, content);
+        Assert.Equal((2, 1, 3), (content[0], content[0x800], content[0x1000]));
+        // A copy of the copy has both its own changes and those it began with.
+        Put(late, 0x3000, 77);
+        using MemoryTemplate third = late.Freeze();
+        using GuestMemory grandchild = Copy(third);
+        Assert.Equal((77, 3), (At(grandchild, 0x3000), At(grandchild, 0x1800)));
+    }
+
     [Fact]
     public void NothingWrittenNothingCopied()
     {

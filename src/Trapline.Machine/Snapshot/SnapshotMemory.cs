@@ -36,7 +36,7 @@ internal static class SnapshotMemory
             Span<byte> content = buffer.AsSpan(0, (int)Math.Min(SnapshotWriter.ChunkBytes, memory.Length - start));
             try
             {
-                ReadExactly(memory.File, content, memory.Offset + start);
+                memory.Read(start, content);
             }
             catch (IOException e)
             {

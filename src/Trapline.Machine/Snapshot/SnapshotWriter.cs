@@ -65,7 +65,7 @@ internal static class SnapshotWriter
         {
             ulong start = chunk * ChunkBytes;
             Span<byte> content = buffer.AsSpan(0, (int)Math.Min(ChunkBytes, length - start));
-            SnapshotMemory.ReadExactly(image.Memory.File, content, image.Memory.Offset + start);
+            image.Memory.Read(start, content);
             if (!content.ContainsAnyExcept((byte)0))
                 continue;
             for (int page = 0; page < content.Length;)
