@@ -81,6 +81,7 @@ internal static class CommandLine
             root.Add(pressed);
         root.Add(StateCommands.BuildEngine(output, errors));
         root.Add(StateCommands.BuildSave(output, errors));
+        root.Add(StateCommands.BuildBalloon(output, errors));
         Command fork = ForkCommand.Build(output, errors);
         root.Add(fork);
         root.Add(StopCommand.Build(output, errors));

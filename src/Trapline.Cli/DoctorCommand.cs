@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Trapline.Machine;
+using Trapline.Network.Passt;
 
 namespace Trapline.Cli;
 
@@ -12,8 +13,17 @@ internal static partial class DoctorCommand
     {
         Option<bool> json = new("--json") { Description = "Print the findings as JSON", Arity = ArgumentArity.Zero };
         Command doctor = new("doctor", "Look at this host: engines, memory, limits, tools; exit status 0 if guests can run") { json };
-        doctor.SetAction(result => Write(Preflight.Run(), output, result.GetValue(json)));
+        doctor.SetAction(result => Write(WithNetwork(Preflight.Run(), PasstBackend.IsInstalled, PasstBackend.FindObstacle), output, result.GetValue(json)));
         return doctor;
+    }
+
+    /// <summary>Adds whether guests have a network without being given one: passt is there, and starts for this user.</summary>
+    internal static PreflightReport WithNetwork(PreflightReport report, bool isInstalled, Func<string?> findObstacle)
+    {
+        PreflightFinding network = !isInstalled ? new("network", PreflightState.Note, "guests have none unless they are given one", "for the user's network: apt-get install passt")
+            : findObstacle() is { } obstacle ? new("network", PreflightState.Warning, $"passt cannot run here: {obstacle}", "run guests with --net none, tap=NAME or socket=NAME; passt needs user namespaces")
+            : new("network", PreflightState.Good, "passt runs for this user");
+        return report with { Findings = [.. report.Findings, network] };
     }
 
     internal static int Write(PreflightReport report, TextWriter output, bool json)

@@ -17,6 +17,8 @@ internal static class RestoreCommand
         Option<string> engine = new("--engine") { Description = "What runs the CPU [default: what ran it before]", HelpName = "NAME" };
         Option<string[]> disks = DiskOption.Make("A disk of the saved machine, in the order it had them: FILE[,format=raw|qcow2][,ro][,cache=MODE][,discard=unmap]");
         Option<string[]> shares = ShareOption.Make("A share of the saved machine, with the folder that it leads to now");
+        Option<string> vsock = new("--vsock") { Description = "Where the sockets of a saved machine that has some are reached now: as with run, whose cid stays", HelpName = "PATH" };
+        Option<string[]> port = new("--port") { Description = "Where a port of the saved machine leads now: file:PATH or pty", HelpName = "NAME=TARGET", Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = false };
         NetworkOptions network = new("What a network card of the saved machine is connected to now, in the order it had them: user, none, tap=NAME or socket=NAME [default: to what it was]", withAllow: false);
         Option<string> machine = new("--name") { Description = "Make the machine reachable by this name", HelpName = "NAME" };
         Option<bool> idle = new("--idle") { Description = "With --name: run nothing but what trapline exec asks for" };
@@ -24,7 +26,7 @@ internal static class RestoreCommand
         engine.CompletionSources.Add([.. Engines.Names]);
         Command restore = new("restore", "Go on with a saved guest: with a shell in it, or with -- COMMAND [ARGUMENTS], one command; the file stays as it is");
         restore.Add(file);
-        foreach (Option option in (Option[])[serial, engine, disks, shares, .. network.All, machine, idle, statistics])
+        foreach (Option option in (Option[])[serial, engine, disks, shares, .. network.All, vsock, port, machine, idle, statistics])
             restore.Add(option);
         restore.SetAction(result =>
         {
@@ -43,6 +45,8 @@ internal static class RestoreCommand
                 Disks = DiskOption.Read(result, disks),
                 Shares = ShareOption.Read(result, shares),
                 Network = network.Read(result),
+                Socket = result.GetValue(vsock) is { } socket ? VsockArgument.Parse("--vsock", socket, otherwise: 0) : null,
+                Ports = [.. (result.GetValue(port) ?? []).Select(text => PortArgument.Parse("--port", text))],
                 Test = new TestSpecification(),
                 End = new EndSpecification { WhenHaltedForGood = true },
                 Statistics = result.GetValue(statistics),

@@ -127,6 +127,16 @@ internal sealed class RunResources : IDisposable
     public IReadOnlyList<ConsolePortSpecification> OpenPorts(RunSettings settings) =>
         [.. settings.Ports.Select(port => new ConsolePortSpecification(port.Name, OpenPort(port)))];
 
+    /// <summary>The ports of a saved machine, leading where the user says; the others lead nowhere.</summary>
+    /// <exception cref="BadInputException">The machine has no such port, or it cannot be opened.</exception>
+    public IReadOnlyList<ConsolePortSpecification> ReopenPorts(IReadOnlyList<PortArgument> given, IReadOnlyList<ConsolePortSpecification> saved)
+    {
+        foreach (PortArgument port in given)
+            if (saved.All(s => s.Name != port.Name))
+                throw new BadInputException($"--port '{port.Name}': the saved machine has no such port, {(saved.Count == 0 ? "nor any other" : "only " + string.Join(", ", saved.Select(s => s.Name)))}");
+        return [.. saved.Select(s => given.Where(p => p.Name == s.Name).Select(p => s with { Backend = OpenPort(p) }).LastOrDefault() ?? s)];
+    }
+
     private StreamConsole OpenPort(PortArgument port)
     {
         if (port.Target.Kind == SerialKind.File)

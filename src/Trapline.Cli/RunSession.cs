@@ -142,11 +142,16 @@ internal sealed class RunSession(RunSettings settings)
                 Disks = disks.Count == 0 ? saved.Devices.Disks : disks,
                 Shares = ShareOption.ForSaved(settings.Shares, saved.Devices.Shares),
                 Networks = resources.ReopenNetworks(settings.Network, saved.Devices.Networks),
+                Socket = VsockArgument.ForSaved(settings.Socket, saved.Devices.Socket),
             },
             Cpu = saved.Cpu with { Engine = settings.Cpu.Engine.Length > 0 ? settings.Cpu.Engine : saved.Cpu.Engine },
             End = settings.End with { NoReboot = true, PanicDevice = saved.End.PanicDevice },
             Diagnostics = diagnostics,
-            Consoles = saved.Consoles with { Serial = [.. saved.Consoles.Serial.Select((port, i) => i == 0 && port is not null ? console ?? port : port)] },
+            Consoles = saved.Consoles with
+            {
+                Ports = resources.ReopenPorts(settings.Ports, saved.Consoles.Ports),
+                Serial = [.. saved.Consoles.Serial.Select((port, i) => i == 0 && port is not null ? console ?? port : port)],
+            },
         });
         if (TerminalIsSerial(asCommand) && InteractiveTerminal.Open() is { } terminal)
             resources.Use(terminal);

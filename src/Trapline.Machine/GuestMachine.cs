@@ -148,13 +148,15 @@ public sealed partial class GuestMachine : IDisposable, IBoardHost
     }
 
     /// <summary>Asks the guest to do without so many bytes of its memory, which go back to the host as it gives them up.</summary>
-    /// <exception cref="InvalidOperationException">The machine has no balloon.</exception>
+    /// <exception cref="BadInputException">The machine has no balloon, or less memory.</exception>
     public void SetBalloon(ulong bytes)
     {
+        if (bytes > Specification.MemoryBytes)
+            throw new BadInputException($"a machine of {Specification.MemoryBytes >> 20} MiB cannot do without {bytes >> 20} MiB");
         lock (_lock)
         {
             if (!Board.TrySetBalloon(bytes))
-                throw new InvalidOperationException("the machine has no balloon");
+                throw new BadInputException("the machine has no balloon: start it with --device balloon");
         }
     }
 
@@ -188,7 +190,10 @@ public sealed partial class GuestMachine : IDisposable, IBoardHost
             return new MachineStatistics(
                 TimeSpan.FromTicks(board.Clock.Nanoseconds / 100),
                 [.. board.Vcpus.Select(v => v.GetStatistics())],
-                board.Seam.Report());
+                board.Seam.Report())
+            {
+                Balloon = board.Balloon,
+            };
         }
     }
 

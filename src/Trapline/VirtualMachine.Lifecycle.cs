@@ -28,7 +28,8 @@ public sealed partial class VirtualMachine
     public void PressPowerButton() => _machine.PressPowerButton();
 
     /// <summary>Asks the guest to do without so many bytes of its memory, which go back to the host as it gives them up.</summary>
-    /// <exception cref="InvalidOperationException">The machine has no balloon.</exception>
+    /// <remarks>How far it is, <see cref="MachineStatistics.Balloon"/> says.</remarks>
+    /// <exception cref="Core.BadInputException">The machine has no balloon, or less memory.</exception>
     public void SetBalloon(ulong bytes) => _machine.SetBalloon(bytes);
 
     /// <summary>Sends an NMI to every vCPU.</summary>

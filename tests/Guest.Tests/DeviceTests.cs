@@ -99,6 +99,10 @@ public sealed class DeviceTests : IDisposable
             after = await FreeAsync(machine);
         }
         Assert.InRange(before - after, 100 << 10, 160 << 10);
+        BalloonStatistics balloon = machine.Statistics.Balloon!.Value;
+        Assert.Equal(128ul << 20, balloon.Target);
+        Assert.InRange(balloon.Actual, 100ul << 20, 128ul << 20);
+        Assert.True(balloon.Released >= 100 << 20);
         await machine.PowerOffAsync();
     }
 

@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Net.Sockets;
+using System.Text.RegularExpressions;
 using Trapline.Testing;
 
 namespace Guest.Tests;
@@ -108,6 +110,40 @@ public sealed class NamedMachineTests : IDisposable
         machine.StandardInput.Close();
         await WaitForAsync(() => File.Exists(Path.Combine(_runtime.Path, "trapline", "again.sock")));
         Assert.Equal((0, "/tmp/kept\n", ""), await RunAsync("", "exec", "again", "--", "ls", "/tmp/kept"));
+        Assert.Equal(0, (await RunAsync("", "stop", "again")).Status);
+        await machine.WaitForExitAsync().WaitAsync(Limit);
+        Assert.Equal(0, machine.ExitCode);
+    }
+
+    /// <summary>A saved guest's ports and sockets lead where its second user wants them, and it still gives memory back.</summary>
+    [GuestFact]
+    public async Task ARestoredGuestIsReachedAsTheFirstWas()
+    {
+        string file = Path.Combine(_runtime.Path, "saved"), first = Path.Combine(_runtime.Path, "first"), second = Path.Combine(_runtime.Path, "second");
+        string socket = Path.Combine(_runtime.Path, "v");
+        const string say = "for p in /dev/vport*; do echo $0 > $p; done";
+        Assert.Equal((0, "", ""), await RunAsync("", "run", "--save", file, "--device", "balloon", "--port", $"org.test=file:{first}", "--vsock", socket + "1,cid=42", "--", "sh", "-c", say, "one"));
+        Assert.Equal("one\n", await File.ReadAllTextAsync(first));
+        Assert.Equal((2, "", "trapline: --port 'other': the saved machine has no such port, only org.test\n"), await RunAsync("", "restore", file, "--port", "other=pty", "--", "true"));
+        using Process machine = Start("restore", file, "--name", "again", "--idle", "--port", $"org.test=file:{second}", "--vsock", socket + "2");
+        machine.StandardInput.Close();
+        await WaitForAsync(() => File.Exists(Path.Combine(_runtime.Path, "trapline", "again.sock")));
+        Assert.Equal((0, "", ""), await RunAsync("", "exec", "again", "--", "sh", "-c", say, "two"));
+        await WaitForAsync(() => File.ReadAllText(second) == "two\n");
+        Assert.Equal("one\n", await File.ReadAllTextAsync(first));
+        using (Socket host = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
+        {
+            await host.ConnectAsync(new UnixDomainSocketEndPoint(socket + "2"));
+            await host.SendAsync("CONNECT 5000\n"u8.ToArray());
+            Assert.Equal(0, await host.ReceiveAsync(new byte[1]).WaitAsync(Limit)); // nobody listens in the guest, which says so
+        }
+
+        Assert.Equal((0, "again is asked to do without 128 MiB; trapline stats again says how far it is\n", ""), await RunAsync("", "balloon", "again", "128M"));
+        string said = "";
+        for (int i = 0; i < 100 && !Regex.IsMatch(said, @"\nballoon: 1[12]\d MiB of 128 MiB, [1-9]\d\d MiB given back so far\n"); i++)
+            said = (await RunAsync("", "stats", "again")).Output;
+        Assert.Contains("MiB of 128 MiB", said);
+        Assert.Equal((2, "", "trapline: SIZE 'much' is not a size: use a number with K, M, G or T, such as 512M\n"), await RunAsync("", "balloon", "again", "much"));
         Assert.Equal(0, (await RunAsync("", "stop", "again")).Status);
         await machine.WaitForExitAsync().WaitAsync(Limit);
         Assert.Equal(0, machine.ExitCode);

@@ -119,6 +119,25 @@ public sealed class ApiTests
     }
 
     [Fact]
+    public async Task AGuestIsAskedToDoWithoutMemory()
+    {
+        await using ServedMachine served = new(devices: new DeviceSpecification { Balloon = true });
+        BalloonReport none = new() { TargetBytes = 0, ActualBytes = 0, ReleasedBytes = 0 };
+        Assert.Equal(none, (await served.Client.ReportAsync(Name).WaitAsync(Limit)).Balloon);
+        // This guest has no driver for it: it is asked, and does nothing.
+        BalloonReport asked = none with { TargetBytes = 8 << 20 };
+        Assert.Equal(asked, await served.Client.SetBalloonAsync(Name, new BalloonRequest { Bytes = 8 << 20 }).WaitAsync(Limit));
+        Assert.Equal(asked, (await served.Client.ReportAsync(Name).WaitAsync(Limit)).Balloon);
+        ControlException much = await Assert.ThrowsAsync<ControlException>(() => served.Client.SetBalloonAsync(Name, new BalloonRequest { Bytes = 33 << 20 }));
+        Assert.Equal((400, "a machine of 32 MiB cannot do without 33 MiB"), (much.Status, much.Message));
+
+        await using ServedMachine without = new();
+        Assert.Null((await without.Client.ReportAsync(Name).WaitAsync(Limit)).Balloon);
+        ControlException refused = await Assert.ThrowsAsync<ControlException>(() => without.Client.SetBalloonAsync(Name, new BalloonRequest { Bytes = 1 << 20 }));
+        Assert.Equal((400, "the machine has no balloon: start it with --device balloon"), (refused.Status, refused.Message));
+    }
+
+    [Fact]
     public async Task AMachineIsSavedWhileItRuns()
     {
         await using ServedMachine served = new();

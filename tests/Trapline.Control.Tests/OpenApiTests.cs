@@ -17,7 +17,7 @@ public sealed partial class OpenApiTests
     public static TheoryData<Type> Records =>
     [
         typeof(MachineList), typeof(MachineInfo), typeof(MachineReport), typeof(VcpuReport), typeof(ExitReport),
-        typeof(StopRequest), typeof(EngineRequest), typeof(EngineSwitched), typeof(SaveRequest), typeof(ForkRequest), typeof(MachineSaved), typeof(MachineEnded), typeof(Problem),
+        typeof(StopRequest), typeof(EngineRequest), typeof(EngineSwitched), typeof(BalloonRequest), typeof(BalloonReport), typeof(SaveRequest), typeof(ForkRequest), typeof(MachineSaved), typeof(MachineEnded), typeof(Problem),
     ];
 
     [Fact]

@@ -17,9 +17,9 @@ internal sealed class ServedMachine : IAsyncDisposable
     private readonly TemporaryDirectory _folder = new();
     private readonly NamedMachines _machines;
 
-    public ServedMachine(IGuestPrograms? programs = null)
+    public ServedMachine(IGuestPrograms? programs = null, DeviceSpecification? devices = null)
     {
-        Machine = VirtualMachine.Create(SmallGuest.Specification(Count, Line) with { End = new EndSpecification { Timeout = TimeSpan.FromMinutes(5) } });
+        Machine = VirtualMachine.Create(SmallGuest.Specification(Count, Line) with { Devices = devices ?? new DeviceSpecification(), End = new EndSpecification { Timeout = TimeSpan.FromMinutes(5) } });
         Directory = RuntimeDirectory.Open(_folder.File("run"));
         ControlSocket socket = ControlSocket.Claim(Directory, Name);
         SocketPath = socket.Path;

@@ -67,6 +67,12 @@ public sealed class PreflightTests
         Assert.Contains(none, f => f.Subject == "gcc" && f.Advice == "Debian: apt-get install gcc");
     }
 
+    [Theory]
+    [InlineData("0\n", PreflightState.Good)]
+    [InlineData("2\n", PreflightState.Note)]
+    [InlineData(null, PreflightState.Note)]
+    public void IoUringIsWhatTheKernelSays(string? setting, PreflightState state) => Assert.Equal(state, Preflight.AsynchronousFiles(setting).State);
+
     [Fact]
     public void TheReportOfThisHostIsWhole()
     {

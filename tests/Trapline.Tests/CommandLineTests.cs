@@ -138,6 +138,28 @@ public class CommandLineTests
         Assert.Contains(document.RootElement.GetProperty("engine").GetProperty("name").GetString(), Engines.Names);
     }
 
+    [Theory]
+    [InlineData(false, null, PreflightState.Note, "guests have none unless they are given one")]
+    [InlineData(true, "passt says: no", PreflightState.Warning, "passt cannot run here: passt says: no")]
+    [InlineData(true, null, PreflightState.Good, "passt runs for this user")]
+    public void DoctorSaysWhetherPasstRuns(bool isInstalled, string? obstacle, PreflightState state, string finding)
+    {
+        PreflightReport report = new(new EngineChoice("translator", "a test"), []);
+        PreflightFinding network = Assert.Single(DoctorCommand.WithNetwork(report, isInstalled, () => obstacle).Findings);
+        Assert.Equal(("network", state, finding), (network.Subject, network.State, network.Finding));
+    }
+
+    [Fact]
+    public void ARestoredMachineKeepsItsContextIdentifier()
+    {
+        Machine.SocketDevice saved = new(null, 42);
+        Assert.Equal(saved with { Path = "p" }, VsockArgument.ForSaved(VsockArgument.Parse("--vsock", "p", otherwise: 0), saved));
+        Assert.Equal(saved with { Path = "p" }, VsockArgument.ForSaved(VsockArgument.Parse("--vsock", "p,cid=42", otherwise: 0), saved));
+        Assert.Equal(saved, VsockArgument.ForSaved(null, saved));
+        Assert.Throws<Core.BadInputException>(() => VsockArgument.ForSaved(VsockArgument.Parse("--vsock", "p,cid=43", otherwise: 0), saved));
+        Assert.Throws<Core.BadInputException>(() => VsockArgument.ForSaved(new Machine.SocketDevice("p"), null));
+    }
+
     [Fact]
     public void DoctorFailsWhereGuestsCannotRun()
     {

@@ -1,11 +1,12 @@
 using System.CommandLine;
 using System.Globalization;
+using Trapline.Cli.Options;
 using Trapline.Control.Api;
 using Trapline.Machine;
 
 namespace Trapline.Cli.Machines;
 
-/// <summary>The commands that move a machine's state: to another engine, to a file.</summary>
+/// <summary>The commands that move a machine's state: to another engine, to a file, memory back to the host.</summary>
 internal static class StateCommands
 {
     public static Command BuildEngine(TextWriter output, TextWriter errors)
@@ -34,6 +35,24 @@ internal static class StateCommands
             output.WriteLine($"{result.GetValue(name)} is saved; it stood for {Milliseconds(saved.PauseSeconds)}");
             return ExitCodes.Success;
         }));
+        return command;
+    }
+
+    public static Command BuildBalloon(TextWriter output, TextWriter errors)
+    {
+        Argument<string> name = MachineArgument.Create();
+        Argument<string> size = new("size") { Description = "What the guest is to do without, such as 128M; 0 gives all back", HelpName = "SIZE" };
+        Command command = new("balloon", "Have a guest do without some of its memory, which goes back to the host: trapline balloon NAME 128M") { name, size };
+        command.SetAction(result =>
+        {
+            ulong bytes = Quantity.ParseAmount("SIZE", result.GetValue(size)!);
+            return MachineArgument.Ask(result.GetValue(name)!, errors, async client =>
+            {
+                BalloonReport report = await client.SetBalloonAsync(result.GetValue(name)!, new BalloonRequest { Bytes = bytes }).ConfigureAwait(false);
+                output.WriteLine($"{result.GetValue(name)} is asked to do without {report.TargetBytes >> 20} MiB; trapline stats {result.GetValue(name)} says how far it is");
+                return ExitCodes.Success;
+            });
+        });
         return command;
     }
 

@@ -74,6 +74,8 @@ internal static class StatsCommand
             lines.Add(Line($"vcpu {v.Index}: {instructions} instructions, {instructions / busy / 1e6:F1} MIPS while running, {v.Halts - (b?.Halts ?? 0)} halts, {halted:F3} s halted"));
             lines.Add(Line($"vcpu {v.Index}: {v.PageWalks - (b?.PageWalks ?? 0)} page walks, {v.PageFaults - (b?.PageFaults ?? 0)} page faults, {v.Exceptions - (b?.Exceptions ?? 0)} exceptions, {v.Interrupts - (b?.Interrupts ?? 0)} interrupts"));
         }
+        if (now.Balloon is { } balloon)
+            lines.Add(Line($"balloon: {balloon.ActualBytes >> 20} MiB of {balloon.TargetBytes >> 20} MiB, {balloon.ReleasedBytes >> 20} MiB given back so far"));
         Dictionary<(string, string), long> earlier = before?.Exits.ToDictionary(e => (e.Kind, e.Target), e => e.Count) ?? [];
         var exits = now.Exits.Select(e => (e.Kind, e.Target, Count: e.Count - earlier.GetValueOrDefault((e.Kind, e.Target)))).Where(e => e.Count > 0)
             .OrderByDescending(e => e.Count).ToList();

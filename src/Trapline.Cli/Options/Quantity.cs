@@ -21,6 +21,9 @@ internal static class Quantity
         return (ulong)bytes;
     }
 
+    /// <summary>An amount of a machine's memory, perhaps none, written like a memory size.</summary>
+    public static ulong ParseAmount(string option, string text) => (ulong)Math.Min(ParseSize(option, text), LargestMemory);
+
     /// <summary>A size for the translator's code cache, written like a memory size.</summary>
     public static ulong ParseCodeCache(string option, string text)
     {

@@ -14,6 +14,8 @@ namespace Trapline.Control.Api;
 [JsonSerializable(typeof(StopRequest))]
 [JsonSerializable(typeof(EngineRequest))]
 [JsonSerializable(typeof(EngineSwitched))]
+[JsonSerializable(typeof(BalloonRequest))]
+[JsonSerializable(typeof(BalloonReport))]
 [JsonSerializable(typeof(SaveRequest))]
 [JsonSerializable(typeof(MachineSaved))]
 [JsonSerializable(typeof(ForkRequest))]

@@ -10,6 +10,9 @@ public sealed record MachineReport
 
     /// <summary>Exits by reason, most frequent first.</summary>
     public required IReadOnlyList<ExitReport> Exits { get; init; }
+
+    /// <summary>Null if the machine has no balloon.</summary>
+    public BalloonReport? Balloon { get; init; }
 }
 
 public sealed record VcpuReport

@@ -13,6 +13,7 @@ public static class Routes
     public const string PowerButton = Machine + "/power-button";
     public const string Nmi = Machine + "/nmi";
     public const string Engine = Machine + "/engine";
+    public const string Balloon = Machine + "/balloon";
     public const string Save = Machine + "/save";
     public const string Fork = Machine + "/fork";
     public const string Execute = Machine + "/exec";

@@ -60,6 +60,9 @@ public sealed class ControlClient : IDisposable
     public Task<EngineSwitched> SwitchEngineAsync(string name, EngineRequest request, CancellationToken cancellation = default) =>
         PostAsync(Routes.For(Routes.Engine, name), request, ApiJson.Default.EngineRequest, ApiJson.Tolerant.EngineSwitched, cancellation);
 
+    public Task<BalloonReport> SetBalloonAsync(string name, BalloonRequest request, CancellationToken cancellation = default) =>
+        PostAsync(Routes.For(Routes.Balloon, name), request, ApiJson.Default.BalloonRequest, ApiJson.Tolerant.BalloonReport, cancellation);
+
     public Task<MachineSaved> SaveAsync(string name, SaveRequest request, CancellationToken cancellation = default) =>
         PostAsync(Routes.For(Routes.Save, name), request, ApiJson.Default.SaveRequest, ApiJson.Tolerant.MachineSaved, cancellation);
 

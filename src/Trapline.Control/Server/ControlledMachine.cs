@@ -81,6 +81,15 @@ public sealed class ControlledMachine(string name, VirtualMachine machine, IGues
         return new EngineSwitched { Engine = machine.EngineName, PauseSeconds = pause.TotalSeconds };
     }, cancellation);
 
+    /// <summary>Asks the guest to do without memory; the answer does not wait for it.</summary>
+    public Task<BalloonReport> SetBalloonAsync(BalloonRequest request, CancellationToken cancellation) => InTurn(() =>
+    {
+        if (machine.Status == MachineStatus.Ended)
+            throw RefusedException.Ended(name);
+        machine.SetBalloon(request.Bytes);
+        return Report(machine.Statistics).Balloon!;
+    }, cancellation);
+
     /// <summary>Saves the machine to a file, and goes on with that should the client give up.</summary>
     public Task<MachineSaved> SaveAsync(SaveRequest request, CancellationToken cancellation) => InTurn(() =>
     {
@@ -179,6 +188,9 @@ public sealed class ControlledMachine(string name, VirtualMachine machine, IGues
                 Seconds = e.Time.TotalSeconds,
             }),
         ],
+        Balloon = statistics.Balloon is { } balloon
+            ? new BalloonReport { TargetBytes = balloon.Target, ActualBytes = balloon.Actual, ReleasedBytes = balloon.Released }
+            : null,
     };
 
     private static string Word<T>(T value) where T : struct, Enum => JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());

@@ -21,6 +21,7 @@ internal static class MachineEndpoints
         PostSwitch(Routes.PowerButton, (machine, cancellation) => machine.PressPowerButtonAsync(cancellation));
         PostSwitch(Routes.Nmi, (machine, cancellation) => machine.SendNmiAsync(cancellation));
         PostBody(Routes.Engine, ApiJson.Default.EngineRequest, ApiJson.Default.EngineSwitched, (machine, request, cancellation) => machine.SwitchEngineAsync(request, cancellation));
+        PostBody(Routes.Balloon, ApiJson.Default.BalloonRequest, ApiJson.Default.BalloonReport, (machine, request, cancellation) => machine.SetBalloonAsync(request, cancellation));
         PostBody(Routes.Save, ApiJson.Default.SaveRequest, ApiJson.Default.MachineSaved, (machine, request, cancellation) => machine.SaveAsync(request, cancellation));
         Post(Routes.Fork, async context =>
         {

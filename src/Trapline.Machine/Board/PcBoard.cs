@@ -169,6 +169,9 @@ internal sealed class PcBoard : IDisposable
         return _virtio?.Balloon is not null;
     }
 
+    /// <summary>Null if the machine has no balloon.</summary>
+    public BalloonStatistics? Balloon => _virtio?.Balloon is { } balloon ? new BalloonStatistics(balloon.Target, balloon.Actual, balloon.Released) : null;
+
     /// <summary>Of each network card: the address that its driver uses, and its own.</summary>
     public IReadOnlyList<(MacAddress Driver, MacAddress Card)> NetworkAddresses => [.. (_virtio?.Networks ?? []).Select(n => (n.DriverAddress, n.CardAddress))];
 

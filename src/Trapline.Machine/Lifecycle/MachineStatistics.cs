@@ -7,7 +7,17 @@ namespace Trapline.Machine;
 /// <param name="Vcpus">One entry for each vCPU.</param>
 /// <param name="Exits">Exits by reason, most frequent first. Times are zero unless <see cref="DiagnosticsSpecification.TimeExits"/>.</param>
 public sealed record MachineStatistics(
-    TimeSpan GuestTime, IReadOnlyList<VcpuStatistics> Vcpus, IReadOnlyList<ExitStatistics> Exits);
+    TimeSpan GuestTime, IReadOnlyList<VcpuStatistics> Vcpus, IReadOnlyList<ExitStatistics> Exits)
+{
+    /// <summary>Null if the machine has no balloon.</summary>
+    public BalloonStatistics? Balloon { get; init; }
+}
+
+/// <summary>What a guest does without, in bytes.</summary>
+/// <param name="Target">What it was asked to.</param>
+/// <param name="Actual">What it does.</param>
+/// <param name="Released">Given back to the host since the machine began, in the balloon or reported as free; what the guest used again counts too.</param>
+public readonly record struct BalloonStatistics(ulong Target, ulong Actual, long Released);
 
 /// <param name="SeesEverything">The counters are of all that the guest did; else of what left it.</param>
 /// <param name="Details">Counters of the engine's own kind.</param>

@@ -21,6 +21,7 @@ public static class Preflight
             Translator(),
             .. HostMemory.Findings(),
             .. HostLimits.Findings(),
+            AsynchronousFiles(HostFile.Read("/proc/sys/kernel/io_uring_disabled")),
             .. HostTools.Findings(),
         ]);
     }
@@ -44,6 +45,14 @@ public static class Preflight
                 ? "look for something else that keeps this host busy"
                 : "enable virtualization (VMX or SVM) in the firmware, or for the virtual machine that this host is; until then use the translator");
     }
+
+    /// <param name="disabled">The kernel's setting: 0, allowed to all; 1, to some; 2, to nobody (admin-guide/sysctl/kernel.rst).</param>
+    internal static PreflightFinding AsynchronousFiles(string? disabled) => disabled?.Trim() switch
+    {
+        null => new("io_uring", PreflightState.Note, "the host's kernel does not have it, or is older than 6.6; nothing needs it yet: disks use threads"),
+        "0" => new("io_uring", PreflightState.Good, "can be used; nothing needs it yet: disks use threads"),
+        var setting => new("io_uring", PreflightState.Note, $"is switched off (kernel.io_uring_disabled = {setting}); nothing needs it yet: disks use threads"),
+    };
 
     private static PreflightFinding Translator() => SoftwareVcpu.TranslatorObstacle is { } obstacle
         ? new("translator", PreflightState.Warning, obstacle, "guests run on the interpreter, some ten times slower")

@@ -30,6 +30,20 @@ public sealed class PasstBackend : INetworkBackend
     /// <summary>passt is installed.</summary>
     public static bool IsInstalled => HelperProcess.Find(Program) is not null;
 
+    /// <summary>Starts passt for a moment, with a network that nobody uses: why it cannot run here for this user; null if it can.</summary>
+    public static string? FindObstacle()
+    {
+        try
+        {
+            using PasstBackend trial = Start(new PasstOptions(), _ => { });
+            return trial.IsServing(StartMilliseconds) ? null : trial.Obstacle();
+        }
+        catch (BadInputException refusal)
+        {
+            return refusal.Message;
+        }
+    }
+
     /// <summary>The guest's network has IPv6 beside IPv4.</summary>
     public bool HasIp6 { get; }
 
