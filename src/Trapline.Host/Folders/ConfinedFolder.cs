@@ -10,7 +10,7 @@ namespace Trapline.Host;
 /// system mounted in the folder is entered (a share of / would have /proc, and with it this process's memory). Names are one component. Files of other kinds than folders, regular
 /// files and symbolic links are seen and can be removed, never opened. What is found is held by an O_PATH descriptor while it is judged, and opened by
 /// that descriptor, so that nothing can take its place in between.
-/// Paths and names are bytes that end with a zero. Methods return 0 or one of <see cref="LinuxError"/> and do not throw. From any thread.
+/// Paths and names are bytes that end with a zero; an empty path is one that was too long to be written down. Methods return 0 or one of <see cref="LinuxError"/> and do not throw. From any thread.
 /// Unsafe for the calls alone: each gets the pinned span that it was given, which was found to end with a zero byte, or the address of a local.
 /// </remarks>
 public sealed unsafe partial class ConfinedFolder : IDisposable
@@ -184,6 +184,8 @@ public sealed unsafe partial class ConfinedFolder : IDisposable
     /// <summary>A descriptor, or a negative error.</summary>
     private static int Open(int from, ReadOnlySpan<byte> path, int flags, uint mode)
     {
+        if (path.IsEmpty)
+            return -LinuxError.NameTooLong;
         if (!IsText(path))
             return -LinuxError.InvalidArgument;
         Libc.OpenHow how = new() { Flags = (ulong)(flags | Libc.OpenCloseOnExec), Mode = mode, Resolve = Confined };

@@ -156,6 +156,20 @@ public sealed class FileSystemTests : IDisposable
     }
 
     [Fact]
+    public void APathIsAsLongAsTheKernelTakesIt()
+    {
+        string name = new('n', 250);
+        List<ulong> folders = [Root];
+        while (_fuse.MakeFolder(folders[^1], name) == 0 && folders.Count < 100)
+            folders.Add(_fuse.TryLookup(folders[^1], name).Node);
+        Assert.Equal(4096 / 251, folders.Count - 1);
+        Assert.Equal(NameTooLong, _fuse.MakeFolder(folders[^1], name));
+        Assert.Equal(NameTooLong, _fuse.TryLookup(folders[^1], name).Error);
+        for (int i = folders.Count - 2; i >= 0; i--)
+            Assert.Equal(0, _fuse.Remove(folders[i], name, isFolder: true));
+    }
+
+    [Fact]
     public void AttributesAreSetAndOwnersStay()
     {
         File.WriteAllText(Host("a"), "0123456789");

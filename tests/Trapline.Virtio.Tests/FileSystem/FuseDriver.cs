@@ -14,7 +14,7 @@ internal sealed class FuseDriver : IDisposable
     public const int ReadOnlyFlag = 0, WriteOnlyFlag = 1, ReadWriteFlag = 2, CreateFlag = 0x40, ExclusiveFlag = 0x80, TruncateFlag = 0x200, AppendFlag = 0x400;
 
     public const int NotPermitted = 1, NoEntry = 2, BadDescriptor = 9, Exists = 17, OtherDevice = 18, NoFolder = 20, IsFolder = 21, Invalid = 22, TooManyOpen = 23, ReadOnly = 30,
-        TooManyLinks = 40, NotEmpty = 39, NoSystemCall = 38, Stale = 116;
+        TooManyLinks = 40, NameTooLong = 36, NotEmpty = 39, NoSystemCall = 38, Stale = 116;
 
     private const ulong HighAt = 0x1000, QueueAt = 0x8000, RequestAt = 0x2_0000, ReplyAt = 0x8_0000;
     public const int MostReply = 0x4_0000;

@@ -46,7 +46,7 @@ internal sealed partial class FuseServer
         try
         {
             int error = _folder.CreateFile(
-                _nodes.PathOf(parent, default, exchange.Path), name, (int)asked.Flags, (ushort)(asked.Mode & FileFacts.ModeMask), (asked.Flags & OpenExclusive) != 0, out file, out facts, out bool isNew);
+                FolderFor(parent, name, exchange.Path), name, (int)asked.Flags, (ushort)(asked.Mode & FileFacts.ModeMask), (asked.Flags & OpenExclusive) != 0, out file, out facts, out bool isNew);
             if (error != LinuxError.None)
                 return error;
             node = _nodes.Remember(parent, name, facts, isNew);

@@ -39,6 +39,10 @@ internal sealed partial class FuseServer
         return Answered(exchange.Answer(Entry(node, facts)));
     }
 
+    /// <summary>The path of a folder in which a name is to be made; empty if the name would be too far down to be found again.</summary>
+    private ReadOnlySpan<byte> FolderFor(Node folder, ReadOnlySpan<byte> name, Span<byte> buffer) =>
+        _nodes.PathOf(folder, name, buffer).IsEmpty ? default : _nodes.PathOf(folder, default, buffer);
+
     private FuseEntry Entry(Node node, in FileFacts facts) => new(node.Id, 0, ValidSeconds, ValidSeconds, 0, 0, Attributes(facts));
 
     private static int WrongName(ReadOnlySpan<byte> name) => name.Length > 256 ? LinuxError.NameTooLong : LinuxError.InvalidArgument;
@@ -56,7 +60,7 @@ internal sealed partial class FuseServer
         try
         {
             int error = _folder.CreateFile(
-                _nodes.PathOf(parent, default, exchange.Path), name, 0, (ushort)(asked.Mode & FileFacts.ModeMask), exclusive: true, out ConfinedFile? file, out FileFacts facts, out _);
+                FolderFor(parent, name, exchange.Path), name, 0, (ushort)(asked.Mode & FileFacts.ModeMask), exclusive: true, out ConfinedFile? file, out FileFacts facts, out _);
             file?.Dispose();
             return error != LinuxError.None ? error : Tell(exchange, parent, name, facts, isNew: true);
         }
@@ -73,7 +77,7 @@ internal sealed partial class FuseServer
         _paths.EnterReadLock();
         try
         {
-            int error = _folder.MakeFolder(_nodes.PathOf(parent, default, exchange.Path), name, (ushort)(asked.Mode & FileFacts.ModeMask), out FileFacts facts);
+            int error = _folder.MakeFolder(FolderFor(parent, name, exchange.Path), name, (ushort)(asked.Mode & FileFacts.ModeMask), out FileFacts facts);
             return error != LinuxError.None ? error : Tell(exchange, parent, name, facts, isNew: true);
         }
         finally
@@ -89,7 +93,7 @@ internal sealed partial class FuseServer
         _paths.EnterReadLock();
         try
         {
-            int error = _folder.MakeSymbolicLink(_nodes.PathOf(parent, default, exchange.Path), name, target, out FileFacts facts);
+            int error = _folder.MakeSymbolicLink(FolderFor(parent, name, exchange.Path), name, target, out FileFacts facts);
             return error != LinuxError.None ? error : Tell(exchange, parent, name, facts, isNew: true);
         }
         finally
@@ -107,7 +111,7 @@ internal sealed partial class FuseServer
         try
         {
             int error = _folder.MakeHardLink(
-                _nodes.PathOf(node, default, exchange.OtherPath), node.Identity, _nodes.PathOf(parent, default, exchange.Path), name, out FileFacts facts);
+                _nodes.PathOf(node, default, exchange.OtherPath), node.Identity, FolderFor(parent, name, exchange.Path), name, out FileFacts facts);
             return error != LinuxError.None ? error : Tell(exchange, parent, name, facts, isNew: false);
         }
         finally
@@ -163,7 +167,7 @@ internal sealed partial class FuseServer
         try
         {
             int error = _folder.Rename(
-                _nodes.PathOf(from, default, exchange.Path), name, _nodes.PathOf(to, default, exchange.OtherPath), newName, asked.Flags, out FileIdentity moved, out FileIdentity exchanged);
+                _nodes.PathOf(from, default, exchange.Path), name, FolderFor(to, newName, exchange.OtherPath), newName, asked.Flags, out FileIdentity moved, out FileIdentity exchanged);
             if (error != LinuxError.None)
                 return error;
             _nodes.Move(moved, to, newName);
