@@ -38,5 +38,10 @@ public sealed record PublishedPort(IPAddress HostAddress, int HostPort, int Gues
                 : throw new BadInputException($"{option} '{text}': '{number}' is no port, 1 to 65535: {Form}");
     }
 
+    /// <summary>The port of copy number n, from 0, of a machine: as many further on the host.</summary>
+    /// <exception cref="BadInputException">There is no such port.</exception>
+    public PublishedPort ForCopy(int number) => HostPort + number <= 65_535 ? this with { HostPort = HostPort + number }
+        : throw new BadInputException($"port {HostPort} of the host and the {number} after it: there are only 65535");
+
     public override string ToString() => $"{new IPEndPoint(HostAddress, HostPort)}:{GuestPort}{(IsUdp ? "/udp" : "")}";
 }

@@ -2,6 +2,7 @@ using Trapline.Agent;
 using Trapline.Consoles;
 using Trapline.Core;
 using Trapline.Machine;
+using Trapline.Network;
 
 namespace Trapline;
 
@@ -64,17 +65,22 @@ public sealed partial class VirtualMachine
     /// <remarks>
     /// A copy of the default guest gets a time of day, a seed and addresses of its network cards of its own before it runs a program for its host. What programs had drawn from
     /// their own random numbers before is the same in all copies. A program that ran goes on in each copy, without its streams. Its network cards are
-    /// connected to the same networks (<see cref="NetworkDevice.ConnectCopy"/>), without published ports, which lead to one machine only.
+    /// connected to the same networks (<see cref="NetworkDevice.ConnectCopy"/>), without the machine's published ports, which lead to one machine only.
     /// </remarks>
-    /// <exception cref="BadInputException">A disk that can be written would be shared.</exception>
+    /// <param name="published">Ports of the host that lead to the first copy, as <c>trapline run --publish</c> has them; those n further lead to copy number n.</param>
+    /// <exception cref="BadInputException">A disk that can be written would be shared, or a port cannot be published.</exception>
     /// <exception cref="InvalidOperationException">The machine has ended.</exception>
-    public Task<IReadOnlyList<VirtualMachine>> ForkAsync(int count, Func<int, MachineSpecification, MachineSpecification>? change = null)
+    public Task<IReadOnlyList<VirtualMachine>> ForkAsync(
+        int count, Func<int, MachineSpecification, MachineSpecification>? change = null, IReadOnlyList<string>? published = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
-        return Task.Run(() => Fork(count, change));
+        PublishedPort[] ports = [.. (published ?? []).Select(text => PublishedPort.Parse("--publish", text))];
+        if (ports.Length > 0 && !Specification.Devices.Networks.Any(n => n.Publishes))
+            throw new BadInputException($"--publish '{published![0]}' needs a machine with a network of the kind user");
+        return Task.Run(() => Fork(count, change, ports));
     }
 
-    private IReadOnlyList<VirtualMachine> Fork(int count, Func<int, MachineSpecification, MachineSpecification>? change)
+    private IReadOnlyList<VirtualMachine> Fork(int count, Func<int, MachineSpecification, MachineSpecification>? change, PublishedPort[] ports)
     {
         using MachineImage image = _machine.Capture();
         ConsoleSpecification consoles = image.Specification.Consoles;
@@ -97,7 +103,7 @@ public sealed partial class VirtualMachine
                 MachineSpecification given = specification with { Devices = specification.Devices.ForCopy() };
                 MachineSpecification own = change is null ? given : change(i, given);
                 CheckDisks(image.Specification.Devices, own.Devices);
-                copies.Add(ContinueConnected(image, own, given.Devices.Networks, agentPort));
+                copies.Add(ContinueConnected(image, own, given.Devices.Networks, agentPort, [.. ports.Select(p => p.ForCopy(i).ToString())]));
                 copies[i].Start(paused: true);
             }
             // Nobody has the first before the last is made: until then they would only take the processors from who makes them.
@@ -112,7 +118,7 @@ public sealed partial class VirtualMachine
     }
 
     /// <summary>Makes the copy, with a connection of its own for each card that was not given another.</summary>
-    private static VirtualMachine ContinueConnected(MachineImage image, MachineSpecification specification, IReadOnlyList<NetworkDevice> unconnected, int agentPort)
+    private static VirtualMachine ContinueConnected(MachineImage image, MachineSpecification specification, IReadOnlyList<NetworkDevice> unconnected, int agentPort, string[] published)
     {
         List<INetworkBackend> connections = [];
         NetworkDevice[] networks = [.. specification.Devices.Networks];
@@ -122,7 +128,8 @@ public sealed partial class VirtualMachine
             {
                 if (networks[i].ConnectCopy is not { } connect || networks[i].Backend != unconnected[i].Backend)
                     continue;
-                connections.Add(connect());
+                bool leads = networks[i].Publishes && networks[..i].All(n => !n.Publishes);
+                connections.Add(connect(leads ? published : []));
                 networks[i] = networks[i] with { Backend = connections[^1] };
             }
             VirtualMachine vm = Continue(image, specification with { Devices = specification.Devices with { Networks = networks } }, agentPort);

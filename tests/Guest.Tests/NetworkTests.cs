@@ -120,10 +120,18 @@ public sealed class NetworkTests
         Assert.Equal("from the host", await heard);
 
         string address = await AskAsync(machine, "cat /sys/class/net/eth0/address");
-        using VirtualMachine copy = (await machine.ForkAsync(1))[0];
+        int copys = FreePort();
+        using VirtualMachine copy = (await machine.ForkAsync(1, published: [$"{copys}:80"]))[0];
         Assert.NotEqual(address, await AskAsync(copy, "cat /sys/class/net/eth0/address"));
         Assert.Equal(DownloadBytes.ToString(System.Globalization.CultureInfo.InvariantCulture), await AskAsync(copy, $"nc 10.0.2.2 {port} <&3 | wc -c"));
         Assert.Equal(address, await AskAsync(machine, "cat /sys/class/net/eth0/address"));
+
+        // The copy's port leads to the copy.
+        heard = AskAsync(copy, "echo from the copy >&3; nc -l -p 80 <&3");
+        answer = "";
+        while (answer.Length == 0 && !heard.IsCompleted)
+            answer = await SayAsync(copys, "to the copy\n");
+        Assert.Equal(("from the copy", "to the copy"), (answer, await heard));
     }
 
     [GuestTheory("passt")]

@@ -138,6 +138,15 @@ public sealed class ApiTests
     }
 
     [Fact]
+    public async Task PortsOfClonesNeedANetworkThatPublishes()
+    {
+        await using ServedMachine served = new();
+        ControlException refused = await Assert.ThrowsAsync<ControlException>(() => served.Client.ForkAsync(Name, new ForkRequest { Publish = ["8080:80"] }));
+        Assert.Equal((400, "--publish '8080:80' needs a machine with a network of the kind user"), (refused.Status, refused.Message));
+        Assert.Single((await served.Client.ListAsync().WaitAsync(Limit)).Machines);
+    }
+
+    [Fact]
     public async Task AMachineIsSavedWhileItRuns()
     {
         await using ServedMachine served = new();

@@ -15,6 +15,15 @@ public class PublishedPortTests
     public void Text(string text, string host, int hostPort, int guestPort, bool udp) =>
         Assert.Equal(new PublishedPort(IPAddress.Parse(host), hostPort, guestPort, udp), PublishedPort.Parse("--publish", text));
 
+    [Fact]
+    public void CopiesHaveTheNextPorts()
+    {
+        PublishedPort first = PublishedPort.Parse("--publish", "0.0.0.0:8080:53/udp");
+        Assert.Equal("0.0.0.0:8083:53/udp", first.ForCopy(3).ToString());
+        Assert.Equal(first, PublishedPort.Parse("--publish", first.ForCopy(0).ToString()));
+        Assert.Throws<BadInputException>(() => first.ForCopy(60_000));
+    }
+
     [Theory]
     [InlineData("8080")]
     [InlineData(":80")]

@@ -9,4 +9,7 @@ public sealed record ForkRequest
 
     /// <summary>They are called PREFIX-1, PREFIX-2 and so on, names in use left out; null for the machine's own name.</summary>
     public string? Prefix { get; init; }
+
+    /// <summary>Ports of the host that lead to the first clone, [HOST:]PORT:GUESTPORT[/udp]; the next ports lead to the next clones.</summary>
+    public IReadOnlyList<string> Publish { get; init; } = [];
 }

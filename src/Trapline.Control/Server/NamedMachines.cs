@@ -116,7 +116,7 @@ public sealed class NamedMachines : IMachineCatalog, IAsyncDisposable
                 if (ControlSocket.TryClaim(_directory, $"{request.Prefix ?? name}-{number}") is { } socket)
                     sockets.Add(socket);
             }
-            IReadOnlyList<VirtualMachine> clones = machine.ForkAsync(request.Count).GetAwaiter().GetResult();
+            IReadOnlyList<VirtualMachine> clones = machine.ForkAsync(request.Count, published: request.Publish).GetAwaiter().GetResult();
             return [.. clones.Select((clone, i) => Add(sockets[i], clone, clone.HasAgent ? new AgentPrograms(clone) : null, isClone: true).Describe())];
         }
         catch

@@ -48,7 +48,11 @@ public sealed record DiskDevice(string Name, IDiskBackend Backend, string Serial
 public sealed record NetworkDevice(string Name, INetworkBackend Backend, MacAddress Address, GuestAddresses? Guest = null)
 {
     /// <summary>Makes the same connection once more, for a copy of the machine, whose own it is; null if there can be only one.</summary>
-    public Func<INetworkBackend>? ConnectCopy { get; init; }
+    /// <remarks>It is given the ports of the host that lead to the copy, as <c>trapline run --publish</c> has them: none unless <see cref="Publishes"/>.</remarks>
+    public Func<IReadOnlyList<string>, INetworkBackend>? ConnectCopy { get; init; }
+
+    /// <summary>Ports of the host can lead to the guest by this network.</summary>
+    public bool Publishes { get; init; }
 }
 
 /// <summary>The addresses of a guest's network card.</summary>

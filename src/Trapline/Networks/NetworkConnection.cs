@@ -33,7 +33,8 @@ public sealed record NetworkConnection
         return new NetworkDevice(specification.ToString(), backend, specification.Address ?? MacAddress.Random(), addresses)
         {
             // A port of the host leads to one machine only.
-            ConnectCopy = specification.Kind == NetworkKind.Tap ? null : () => Connect(specification, [], out _),
+            ConnectCopy = specification.Kind == NetworkKind.Tap ? null : published => Connect(specification, [.. published.Select(text => PublishedPort.Parse("--publish", text))], out _),
+            Publishes = specification.Kind == NetworkKind.User,
         };
     }
 
