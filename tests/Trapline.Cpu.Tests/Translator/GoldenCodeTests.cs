@@ -127,6 +127,14 @@ public sealed partial class GoldenCodeTests
             a.mov(ecx, r10d);
             a.@int3();
         },
+        ["bit-tests"] = a =>
+        {
+            a.cmp(rsi, rdi);
+            a.bt(__qword_ptr[rdi + 8], rax);
+            a.@lock.bts(__qword_ptr[rdx], r9);
+            a.btr(__dword_ptr[r8 + rbx * 4], ecx);
+            a.@int3();
+        },
         ["interrupt-gate"] = a =>
         {
             a.cli();

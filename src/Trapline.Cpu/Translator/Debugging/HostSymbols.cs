@@ -30,7 +30,7 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
         [
             (addresses.ShadowRsp, "return_stack"), (addresses.ShadowTop, "return_stack_top"), (addresses.WindowPage, "window_page"),
             (addresses.WindowDelta, "window_delta"), (addresses.Flags, "flags"),
-            (addresses.Spill, "spill"), (addresses.VectorsLoaded, "vectors_loaded"), (addresses.CodeKey, "code_key"),
+            (addresses.Spill, "spill"), (addresses.Held, "held"), (addresses.VectorsLoaded, "vectors_loaded"), (addresses.CodeKey, "code_key"),
             (addresses.ExitAddress, "exit_address"), (addresses.LastReturn, "last_return"), (addresses.Attention, "attention"), (addresses.Calm, "calm"),
             (addresses.RFlags, "rflags"), (addresses.HeldInterrupt, "held_interrupt"), (addresses.GsBase, "gs"),
             (addresses.KernelGsBase, "kernel_gs"), (addresses.Mxcsr, "mxcsr"), (addresses.Instructions, "instructions"),

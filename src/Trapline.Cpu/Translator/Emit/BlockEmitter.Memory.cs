@@ -63,9 +63,17 @@ public sealed unsafe partial class BlockEmitter
     /// <returns>Whether r14 is still the address; else it is the offset in the page.</returns>
     private bool ProbeScratch(ulong rip, int size, bool write, bool live, nint resume, bool keep, bool group = false)
     {
+        SaveFlags(live);
+        ProbeSaved(rip, size, write, live, resume, keep, group);
+        RestoreFlags(live);
+        return keep;
+    }
+
+    /// <summary>The probe itself, between saving and restoring flags.</summary>
+    private void ProbeSaved(ulong rip, int size, bool write, bool live, nint resume, bool keep, bool group)
+    {
         int tags = addresses.TlbTags(_context, write);
         HostAddress tag = new(HostRegister.None, HostRegister.Rcx, 3, tags);
-        SaveFlags(live);
         _asm.RotateRight32(HostRegister.Rcx, HostRegister.Scratch, 12);
         _asm.AluImmediate(Alu.And, HostRegister.Rcx, (int)SoftTlb.IndexMask, wide: false);
         _asm.AluMemory(Alu.Sub, HostRegister.Scratch, tag);
@@ -74,8 +82,6 @@ public sealed unsafe partial class BlockEmitter
         if (keep)
             _asm.AluMemory(Alu.Add, HostRegister.Scratch, tag);
         LoadAddend(tags);
-        RestoreFlags(live);
-        return keep;
     }
 
     private void LoadAddend(int tags) =>

@@ -96,6 +96,9 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
             case Treatment.WithRcx:
                 EmitReencoded(i);
                 return true;
+            case Treatment.BitTest:
+                EmitBitTest(i);
+                return true;
             case Treatment.LoadConstant:
                 EmitLoadConstant(i);
                 return true;

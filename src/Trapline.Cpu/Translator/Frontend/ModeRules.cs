@@ -43,6 +43,7 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
             return Treatment.Interpret; // #GP belongs to the jump, not to its target
         return treatment switch
         {
+            Treatment.Reencode when IsBitTest(i.Iced) => BitTestFits(i.Iced) ? Treatment.BitTest : Treatment.Interpret,
             Treatment.Reencode or Treatment.WithRcx or Treatment.LoadAddress or Treatment.Divide or Treatment.Push or Treatment.Jump or Treatment.Call
                 => OperandsFit(i) ? treatment : treatment == Treatment.Reencode && FitsInRcx(i) ? Treatment.InRcx : Treatment.Interpret,
             Treatment.StringStep => !IsPlainString(i.Iced) ? Treatment.Interpret
@@ -102,15 +103,13 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
         bool valueFirst = inMemory == 2 && i.Facts.VvvvOperand >= 0 && i.Facts.RmIsGeneral && !i.Facts.WritesRm && i.Facts.RegAccess == OpAccess.Write;
         if (inMemory > 1 && !valueFirst)
             return false;
-        if (!Code32 && (instruction.MemoryBase is Register.EIP || instruction.MemoryBase.IsGPR32() || instruction.MemoryIndex.IsGPR32() || HasAddressPrefix(instruction)))
+        if (!Code32 && HasNarrowAddress(instruction))
             return false;
         if (i.Facts.Treatment == Treatment.LoadAddress)
             return instruction.Op0Register.GetSize() >= 4;
         int size = instruction.MemorySize.GetSize();
         if (size is not (1 or 2 or 4 or 8 or 16 or 32) && !(size == 10 && i.Facts.X87))
             return false;
-        if (instruction.Mnemonic is Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc && instruction.Op1Kind == OpKind.Register)
-            return false; // the bit's number reaches beyond the operand
         if (IsConstant(instruction))
         {
             ulong address = instruction.MemoryDisplacement64;
@@ -119,6 +118,15 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
         }
         return true;
     }
+
+    /// <summary>The bit's number reaches beyond the operand in memory.</summary>
+    private static bool IsBitTest(in Instruction instruction) =>
+        instruction.Mnemonic is Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc && instruction.Op0Kind == OpKind.Memory && instruction.Op1Kind == OpKind.Register;
+
+    private bool BitTestFits(in Instruction instruction) => !Code32 && instruction.MemorySize.GetSize() >= 4 && !HasNarrowAddress(instruction);
+
+    private static bool HasNarrowAddress(in Instruction instruction) =>
+        instruction.MemoryBase is Register.EIP || instruction.MemoryBase.IsGPR32() || instruction.MemoryIndex.IsGPR32() || HasAddressPrefix(instruction);
 
     private static bool IsRun(Mnemonic mnemonic) => mnemonic is Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd or Mnemonic.Movsq
         or Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd or Mnemonic.Stosq;

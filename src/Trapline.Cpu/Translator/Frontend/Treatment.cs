@@ -11,6 +11,8 @@ public enum Treatment : byte
     Reencode,
     /// <summary>As <see cref="Reencode"/>, with guest RCX as an implicit operand: shifts by CL, CMPXCHG16B.</summary>
     WithRcx,
+    /// <summary>BT, BTS, BTR and BTC of a bit in memory that a register numbers.</summary>
+    BitTest,
     /// <summary>No effect.</summary>
     Nothing,
     LoadConstant,

@@ -10,7 +10,7 @@ internal static class RegisterChanges
     public static bool AreKnown(in GuestInstruction i) => i.Treatment switch
     {
         Treatment.Nothing or Treatment.Verbatim or Treatment.LoadConstant or Treatment.ByteSwap or Treatment.ExchangeRax or Treatment.StepRegister
-            or Treatment.LoadAddress or Treatment.ConditionalJump or Treatment.Reencode or Treatment.Divide or Treatment.Push or Treatment.Pop
+            or Treatment.LoadAddress or Treatment.ConditionalJump or Treatment.Reencode or Treatment.BitTest or Treatment.Divide or Treatment.Push or Treatment.Pop
             or Treatment.AbsoluteMove => true,
         Treatment.WithRcx => i.Iced.Mnemonic is not (Mnemonic.Cmpxchg8b or Mnemonic.Cmpxchg16b),
         _ => false,
