@@ -10,7 +10,6 @@ internal static class HostTools
         ("dpkg-deb", "unpacking them", "dpkg"),
         ("qemu-img", "making disk images to compare with", "qemu-utils"),
         ("passt", "networks without privileges", "passt"),
-        ("virtiofsd", "sharing folders with guests", "virtiofsd"),
     ];
 
     public static IEnumerable<PreflightFinding> Findings() =>
