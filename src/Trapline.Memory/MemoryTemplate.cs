@@ -57,13 +57,7 @@ public sealed class MemoryTemplate : IDisposable
     /// <exception cref="IOException">The file cannot be read.</exception>
     public void Read(ulong start, Span<byte> content)
     {
-        for (int done = 0; done < content.Length;)
-        {
-            int read = RandomAccess.Read(File, content[done..], (long)(Offset + start) + done);
-            if (read == 0)
-                throw new EndOfStreamException("it is cut off");
-            done += read;
-        }
+        FileContent.ReadExactly(File, content, Offset + start);
         ulong end = start + (ulong)content.Length;
         foreach ((ulong at, byte[] bytes) in _changes)
         {

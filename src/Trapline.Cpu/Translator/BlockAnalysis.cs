@@ -8,9 +8,7 @@ namespace Trapline.Cpu.Translator;
 /// <remarks>Depends on nothing but the bytes of one page, and the mode.</remarks>
 public sealed unsafe class BlockAnalysis
 {
-    private readonly BlockReader _reader = new();
     private readonly Func<ulong, RflagsBits> _liveAt;
-    private readonly List<(int Start, int Length)> _looked = [];
     private byte* _page;
     private bool _closed;
 
@@ -19,10 +17,10 @@ public sealed unsafe class BlockAnalysis
     public GuestBlock Block { get; } = new();
 
     /// <summary>Ranges of the page (offset, length) that were looked at for flags.</summary>
-    public List<(int Start, int Length)> Looked => _looked;
+    public List<(int Start, int Length)> Looked { get; } = [];
 
     /// <summary>For reading single instructions.</summary>
-    public BlockReader Reader => _reader;
+    public BlockReader Reader { get; } = new();
 
     /// <summary>Reads the block and runs the passes.</summary>
     /// <param name="page">The page of its first byte.</param>
@@ -65,16 +63,16 @@ public sealed unsafe class BlockAnalysis
         if (_closed || (target ^ Block.Rip) >> 12 != 0)
             return CodeFacts.Arithmetic;
         int within = (int)(target & 0xFFF);
-        RflagsBits live = _reader.LiveAt(_page + within, 4096 - within, target, Block.Code32, out int looked);
-        _looked.Add((within, looked));
+        RflagsBits live = Reader.LiveAt(_page + within, 4096 - within, target, Block.Code32, out int looked);
+        Looked.Add((within, looked));
         return live;
     }
 
     private bool Read(byte* page, byte* code, int length, ulong rip, in ModeRules rules, int most)
     {
         _page = page;
-        _looked.Clear();
-        _reader.Read(code, length, rip, most, rules, Block);
+        Looked.Clear();
+        Reader.Read(code, length, rip, most, rules, Block);
         return Block.Count != 0;
     }
 

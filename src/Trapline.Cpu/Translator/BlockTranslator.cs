@@ -127,21 +127,21 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
             return false;
         if (alone && _analysis.Block.Instructions[0].Treatment == Treatment.Interpret)
             return false;
-        entry = Emit(block, _analysis, code, hoisting);
+        entry = Emit(block, code, hoisting);
         AddTime(ref _timeTranslating, start);
         return true;
     }
 
-    /// <summary>Emits code for an analysed block, and keeps it.</summary>
+    /// <summary>Emits code for the block that was analysed, and keeps it.</summary>
     /// <param name="code">Its bytes.</param>
-    private nint Emit(Block* block, BlockAnalysis analysis, byte* code, Hoisting hoisting)
+    private nint Emit(Block* block, byte* code, Hoisting hoisting)
     {
-        GuestBlock guest = analysis.Block;
+        GuestBlock guest = _analysis.Block;
         Translation translation = new() { Offset = block->Offset, SecondOffset = block->SecondOffset, Rip = block->Rip, Mode = block->Mode, Hoisting = hoisting };
-        _emitter.Emit(analysis, code, BlockMode.Context(block->Mode), _options.Count, translation, _code);
+        _emitter.Emit(_analysis, code, BlockMode.Context(block->Mode), _options.Count, translation, _code);
         int within = (int)(block->Offset & 0xFFF);
         translation.Ranges.Add((within, Math.Min(guest.Bytes, 4096 - within)));
-        translation.Ranges.AddRange(analysis.Looked);
+        translation.Ranges.AddRange(_analysis.Looked);
         _table[translation.Key] = translation;
         translation.Number = _numbered.Count;
         _numbered.Add(translation);

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Microsoft.Win32.SafeHandles;
 using Trapline.Core;
+using Trapline.Host;
 using Trapline.Memory;
 using Trapline.Virtio.Console;
 using Trapline.X86;
@@ -70,7 +71,7 @@ public sealed class Snapshot : IDisposable
     {
         ulong length = (ulong)RandomAccess.GetLength(file);
         byte[] page = new byte[(int)Math.Min(length, SnapshotHeader.Size)];
-        SnapshotMemory.ReadExactly(file, page, 0);
+        FileContent.ReadExactly(file, page, 0);
         SnapshotHeader header = SnapshotHeader.Decode(page);
         SnapshotManifest manifest = JsonSerializer.Deserialize(Section(file, length, header.Manifest, "manifest"), SnapshotJson.Default.SnapshotManifest)
             ?? throw new BadInputException("it has no manifest");
@@ -100,7 +101,7 @@ public sealed class Snapshot : IDisposable
         if (section.Offset > fileLength || section.Length > fileLength - section.Offset || section.Length > (ulong)Array.MaxLength)
             throw new BadInputException($"it is cut off: its {what} should end at byte {section.Offset + section.Length}");
         byte[] content = new byte[section.Length];
-        SnapshotMemory.ReadExactly(file, content, section.Offset);
+        FileContent.ReadExactly(file, content, section.Offset);
         return Crc32C.Compute(content) == section.Crc32C ? content : throw new BadInputException($"its {what} is damaged");
     }
 

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using Microsoft.Win32.SafeHandles;
 using Trapline.Memory;
 
 namespace Trapline.Machine;
@@ -47,17 +46,5 @@ internal static class SnapshotMemory
                 return $"its memory at 0x{start:x} is damaged";
         }
         return null;
-    }
-
-    /// <exception cref="EndOfStreamException">The file ends before.</exception>
-    public static void ReadExactly(SafeFileHandle file, Span<byte> content, ulong offset)
-    {
-        for (int done = 0; done < content.Length;)
-        {
-            int read = RandomAccess.Read(file, content[done..], (long)offset + done);
-            if (read == 0)
-                throw new EndOfStreamException("it is cut off");
-            done += read;
-        }
     }
 }
