@@ -35,6 +35,12 @@ public interface IIoSeam
     /// <summary>The virtual time-stamp counter, before the guest's own adjustment.</summary>
     ulong TimeStampCounter { get; }
 
+    /// <summary>
+    /// <see cref="TimeStampCounter"/> minus the host's monotonic clock in nanoseconds, while it counts those; null: it stands, or counts something else. Changes only
+    /// while no vCPU runs.
+    /// </summary>
+    ulong? TimeStampLead => null;
+
     /// <summary>The vCPU's own counter is now <see cref="TimeStampCounter"/> plus this, modulo 2^64; zero until said otherwise.</summary>
     void TimeStampOffsetChanged(int vcpu, ulong offset);
 }

@@ -72,19 +72,22 @@ public sealed unsafe partial class SoftwareVcpu
     /// <summary>For fuzzers: one block both ways, then the interpreter's instruction if one follows. A fault is not delivered.</summary>
     /// <param name="safe">Without stack windows.</param>
     /// <param name="exact">Flags that nothing reads are kept and compared.</param>
+    /// <param name="moved">The translation is copied from one for code so many bytes away.</param>
     /// <returns>Null: they agree.</returns>
-    internal string? StepCompared(bool safe, bool exact, out bool completed)
+    internal string? StepCompared(bool safe, bool exact, ulong moved, out bool completed)
     {
         _ownerThread = Environment.CurrentManagedThreadId;
         _holdFaults = true;
         Block* block = FindBlock(State->Mode);
         _holdFaults = false;
-        bool moved = false;
+        bool goesOn = false;
         string? difference = null;
         _lockstep!.Exact = exact;
+        if (block != null && moved != 0)
+            _translator!.TranslateElsewhere(block, safe ? Hoisting.None : Hoisting.All, block->Rip + moved);
         if (block != null && _translator!.TryTranslate(block, safe ? Hoisting.None : Hoisting.All, out nint entry, exact: exact))
-            difference = Compare(block->Rip, entry, out moved);
-        completed = difference == null && (moved || Step(out _));
+            difference = Compare(block->Rip, entry, out goesOn);
+        completed = difference == null && (goesOn || Step(out _));
         return difference;
     }
 

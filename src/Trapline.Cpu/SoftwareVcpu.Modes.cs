@@ -39,7 +39,7 @@ public sealed unsafe partial class SoftwareVcpu
         _alignmentCheck = s->Cpl == 3 && (s->Cr0 & Cr0.Am) != 0 && (s->RFlags & Rflags.Ac) != 0;
         ulong enabled = s->Dr[7] & 0xFF;
         _dataBreakpoints = _codeBreakpoints = false;
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < 4 && enabled != 0; i++)
             if ((enabled & (3ul << (i * 2))) != 0)
             {
                 if (((s->Dr[7] >> (16 + i * 4)) & 3) == 0)
@@ -47,6 +47,7 @@ public sealed unsafe partial class SoftwareVcpu
                 else
                     _dataBreakpoints = true;
             }
+        AllowTime();
         SelectContext();
         s->Mode = mode | (uint)Mmu.Context << BlockMode.ContextShift;
         // A data breakpoint traps right after its instruction, not at the end of a block.

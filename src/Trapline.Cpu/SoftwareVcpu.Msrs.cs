@@ -8,6 +8,21 @@ public sealed unsafe partial class SoftwareVcpu
     /// <summary>IA32_TSC.</summary>
     internal ulong TimeStampCounter => _io.TimeStampCounter + State->TscOffset;
 
+    /// <summary>The machine's time-stamp counter follows the host's clock.</summary>
+    private bool _timeRuns;
+
+    /// <summary>Translated code reads the counter by itself while it can.</summary>
+    private void TellTime()
+    {
+        ulong? lead = _io.TimeStampLead;
+        _timeRuns = lead is not null;
+        _low.Frame->TimeLead = lead.GetValueOrDefault();
+        AllowTime();
+    }
+
+    /// <summary>Not with CR4.TSD, which makes RDTSC fault outside ring 0. Call after CR4 changes.</summary>
+    private void AllowTime() => _low.Frame->TimeRuns = _timeRuns && (State->Cr4 & Cr4.Tsd) == 0 ? 1u : 0u;
+
     private ulong _machineCheckStatus;
     private readonly ulong[] _machineCheckBanks = new ulong[4 * VcpuMsrs.MachineCheckBanks];
 

@@ -159,6 +159,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver, 
         CpuState* s = State;
         for (; ; )
         {
+            TellTime();
             if (Volatile.Read(ref s->Attention) != 0 && Attend() is { } reason)
                 return reason;
             if (_activity != VcpuActivity.Running)
@@ -475,7 +476,9 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver, 
             Deliver();
             return null;
         }
-        Block* block = _blocks.FindFirst(offset, s->Rip, mode);
+        Block* block = _blocks.FindJumpAt(offset, s->Rip, mode);
+        if (block == null)
+            block = _blocks.FindFirst(offset, s->Rip, mode);
         if (block != null && block->SecondOffset != Block.NoPage)
         {
             // Its last instruction reaches into the next page, whose translation may have changed.
@@ -543,6 +546,13 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver, 
         byte* code = _memory.BackingBase + offset;
         int maxOps = (mode & BlockMode.Single) != 0 ? 1 : BlockCache.MaxOps;
         *block = new Block { Rip = s->Rip, Mode = mode, Offset = offset, SecondOffset = Block.NoPage };
+        Block* twin = _blocks.FindTwin(offset, mode);
+        if (twin != null)
+        {
+            BlockTwins.Copy(twin, block);
+            Keep(block);
+            return block;
+        }
         int count = _decoder.DecodeRun(code, limit, s->Rip, mode, maxOps, Block.Ops(block), out int bytes, out bool needsMore);
         if (count == 0 && needsMore)
         {
@@ -582,10 +592,15 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver, 
         block->SecondBytes = bytes - block->Bytes;
         if (block->SecondBytes == 0)
             block->SecondOffset = Block.NoPage;
-        _blocks.Commit(block, count + 1);
-        if (_translator != null && (mode & BlockMode.Single) == 0)
-            _translator.Attach(block);
+        Keep(block);
         return block;
+    }
+
+    private void Keep(Block* block)
+    {
+        _blocks.Commit(block, block->Count + 1);
+        if (_translator != null && (block->Mode & BlockMode.Single) == 0)
+            _translator.Attach(block);
     }
 
     /// <summary>What the ops of a dropped block do: leave at once, so that the loop finds the new bytes.</summary>

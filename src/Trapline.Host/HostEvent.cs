@@ -57,6 +57,9 @@ public static class HostTime
         ? Stopwatch.GetTimestamp()
         : (long)((Int128)Stopwatch.GetTimestamp() * 1_000_000_000 / Stopwatch.Frequency);
 
+    /// <summary>The host's <c>clock_gettime</c> (clock_gettime(2)), whose CLOCK_MONOTONIC <see cref="Nanoseconds"/> is: for emitted code.</summary>
+    public static nint MonotonicReader { get; } = NativeLibrary.GetExport(NativeLibrary.Load("libc", typeof(HostTime).Assembly, null), "clock_gettime");
+
     /// <summary>Asks the host to wake the calling thread's timed waits promptly (the default slack is 50 microseconds).</summary>
     public static void MakeThisThreadPunctual() => Libc.Prctl(Libc.PrSetTimerSlack, 1, 0, 0, 0);
 }

@@ -20,6 +20,10 @@ public interface IEngineTrace
     /// <summary>Guest code was translated.</summary>
     void Translated(int vcpu, TranslationReport translation);
 
+    /// <summary>A translation was copied for the same code at another address.</summary>
+    /// <param name="from">Where the code ran that the original is for.</param>
+    void TranslationMoved(int vcpu, ulong rip, string mode, string flavour, ulong from, nint hostAddress, int hostBytes);
+
     /// <summary>A translation is void: its code was written to.</summary>
     void TranslationDropped(int vcpu, ulong rip, string mode, string flavour);
 

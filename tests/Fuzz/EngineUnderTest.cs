@@ -13,6 +13,9 @@ public sealed unsafe class EngineUnderTest : IDisposable
     private const ulong CodeFrame = 0x20_0000;
     private const ulong DataFrame = 0x30_0000;
 
+    /// <summary>Where 64-bit code is that may move, with the oracle's <see cref="NativeOracle.CodeBase"/> beyond it.</summary>
+    private const ulong FarCode = 1ul << 32;
+
     private readonly GuestMemory _memory = GuestMemory.Flat(8 << 20);
     private readonly SoftwareVcpu _cpu;
 
@@ -35,6 +38,9 @@ public sealed unsafe class EngineUnderTest : IDisposable
         Entry(0x2000, 0x3000 | 7);
         Entry(0x3000 + (NativeOracle.DataBase >> 21) * 8, 0x4000 | 7);
         Entry(0x3000 + (NativeOracle.CodeBase >> 21) * 8, 0x5000 | 7);
+        // The code again, beyond 4 GiB.
+        Entry(0x2000 + (FarCode >> 30) * 8, 0x6000 | 7);
+        Entry(0x6000 + (NativeOracle.CodeBase >> 21) * 8, 0x5000 | 7);
         for (ulong page = 0; page < 2; page++)
         {
             Entry(0x4000 + page * 8, DataFrame + page * 4096 | 7);
@@ -87,13 +93,16 @@ public sealed unsafe class EngineUnderTest : IDisposable
     public string? RunSequence(NativeState* state, ReadOnlySpan<byte> code, RandomSource random, int bits)
     {
         CpuState* s = _cpu.State;
-        ulong start = state->Rip, end = start + (ulong)code.Length;
+        ulong start = state->Rip, end;
         _memory.TryWrite(new Gpa(CodeFrame + (start - NativeOracle.CodeBase)), code);
         new ReadOnlySpan<byte>(state->Data, NativeState.DataSize).CopyTo(new Span<byte>(_memory.BackingBase + DataFrame, NativeState.DataSize));
         _memory.NoteWrite(DataFrame, DataFrame, 4096);
         Load(s, state, (uint)bits);
         if (bits == 32)
             Segments(s, random);
+        else if (random.OneIn(2))
+            s->Rip = start += FarCode;
+        end = start + (ulong)code.Length;
         _cpu.ModeChanged();
         if (random.OneIn(16))
             _cpu.Mmu.FlushAll();
@@ -103,7 +112,8 @@ public sealed unsafe class EngineUnderTest : IDisposable
         {
             s->Attention = random.OneIn(16) ? 1 : 0;
             s->Calm = 0;
-            string? difference = _cpu.StepCompared(random.OneIn(3), random.OneIn(3), out bool completed);
+            bool moved = start > FarCode && random.OneIn(2);
+            string? difference = _cpu.StepCompared(random.OneIn(3), !moved && random.OneIn(3), moved ? (ulong)(random.Below(1 << 20) + 1) << 12 : 0, out bool completed);
             if (difference != null || !completed)
                 return difference;
         }

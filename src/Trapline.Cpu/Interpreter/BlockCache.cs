@@ -17,6 +17,7 @@ public sealed unsafe class BlockCache : IDisposable
     private readonly byte* _arena;
     private readonly nuint _arenaSize;
     private readonly BlockIndex _index;
+    private readonly BlockTwins _twins = new();
     private readonly JumpEntry* _jumps;
     private readonly Dictionary<ulong, List<nint>> _pages = [];
     private nuint _used;
@@ -56,6 +57,17 @@ public sealed unsafe class BlockCache : IDisposable
         return entry->Rip == rip && entry->Epoch == epoch && entry->Mode == mode ? entry->Target : null;
     }
 
+    /// <summary>A block reached before under older translations, which is at the same place still; null if the index must say.</summary>
+    public Block* FindJumpAt(ulong offset, ulong rip, uint mode)
+    {
+        JumpEntry* entry = JumpEntryOf(rip, mode);
+        if (entry->Rip != rip || entry->Mode != mode || entry->Target == null)
+            return null;
+        Block* block = entry->Target;
+        // One that was dropped has no bytes; one in two pages depends on the other, too.
+        return block->Offset == offset && block->SecondOffset == Block.NoPage && block->Bytes != 0 ? block : null;
+    }
+
     public void AddJump(ulong rip, uint mode, ulong epoch, Block* target)
     {
         JumpEntry* entry = JumpEntryOf(rip, mode);
@@ -81,6 +93,9 @@ public sealed unsafe class BlockCache : IDisposable
         return null;
     }
 
+    /// <summary>A block of the same bytes in the same mode, decoded for another address; null if none is known.</summary>
+    public Block* FindTwin(ulong offset, uint mode) => _twins.Find(offset, mode);
+
     /// <summary>Room for a block of up to <see cref="MaxOps"/> ops plus its ending.</summary>
     public Block* Begin() => (Block*)(_arena + _used);
 
@@ -91,6 +106,7 @@ public sealed unsafe class BlockCache : IDisposable
         _used += (nuint)(sizeof(Block) + ops * sizeof(Op));
         _used = (_used + BlockIndex.Alignment - 1) & ~(nuint)(BlockIndex.Alignment - 1);
         _index.Add(block);
+        _twins.Add(block);
         AddToPage(block->Offset & ~0xFFFul, block);
         if (block->SecondOffset != Block.NoPage)
             AddToPage(block->SecondOffset & ~0xFFFul, block);
@@ -129,6 +145,7 @@ public sealed unsafe class BlockCache : IDisposable
         _pages.Clear();
         _used = 0;
         _index.Clear();
+        _twins.Clear();
         NativeMemory.Clear(_jumps, JumpSize * (nuint)sizeof(JumpEntry));
     }
 
@@ -136,6 +153,7 @@ public sealed unsafe class BlockCache : IDisposable
     {
         NativeMemory.AlignedFree(_arena);
         _index.Dispose();
+        _twins.Dispose();
         NativeMemory.Free(_jumps);
     }
 

@@ -76,6 +76,8 @@ public sealed unsafe class Decoder(CpuModel model)
             op->Run = &RaiseUndefined;
             return true;
         }
+        if (instruction.Op0Kind == OpKind.NearBranch64)
+            op->Flags |= OpFlags.Relative;
         return builder.EndsBlock;
     }
 

@@ -84,6 +84,8 @@ public enum OpFlags : byte
     Memory = 32,
     /// <summary>The memory operand fits <see cref="Flat64"/>: for handlers that choose the address form at run time.</summary>
     Flat = 64,
+    /// <summary>What <see cref="Op.Disp"/> (with <see cref="Memory"/>) or <see cref="Op.Imm"/> holds is an address relative to RIP.</summary>
+    Relative = 128,
 }
 
 /// <summary>What a handler returns. Anything but <see cref="Next"/> leaves the block.</summary>

@@ -72,6 +72,8 @@ public unsafe ref struct OpBuilder
         Op->Index = Slot(index);
         Op->Scale = (byte)(Instruction.MemoryIndexScale switch { 2 => 1, 4 => 2, 8 => 3, _ => 0 });
         Op->Disp = Instruction.MemoryDisplacement64; // RIP-relative: already the target
+        if (Instruction.IsIPRelativeMemoryOperand)
+            Op->Flags |= OpFlags.Relative;
         Op->Segment = (byte)SegmentNumber(Instruction.MemorySegment);
         if (Is64)
             return size == 8 ? AddressForm.Flat64 : AddressForm.General;

@@ -66,6 +66,7 @@ public sealed unsafe partial class BlockTranslator
         Counters.Dropped++;
         Watcher?.Dropped(translation);
         _table.Remove(translation.Key);
+        ForgetMovable(translation);
         _numbered[translation.Number] = null;
         foreach (int number in translation.Incoming)
         {
@@ -101,6 +102,7 @@ public sealed unsafe partial class BlockTranslator
             if (translation.Origin != null && translation.Origin->Native == translation.Entry)
                 Forget(translation.Origin);
         _table.Clear();
+        _movable.Clear();
         _numbered.Clear();
         _pages.Clear();
         _sites.Clear();

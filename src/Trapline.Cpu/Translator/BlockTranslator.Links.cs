@@ -59,7 +59,7 @@ public sealed unsafe partial class BlockTranslator
     }
 
     /// <summary>Without PCIDs every switch of address space ends a scope: then looking a target up each time is cheaper than linking it anew.</summary>
-    private const int MostRelinks = 32;
+    private const int MostRelinks = 8;
 
     private void LinkThroughCache(ref Assembler asm, in ExitSite site, Block* target)
     {

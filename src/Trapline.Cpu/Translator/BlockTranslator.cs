@@ -46,7 +46,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         _options = options;
         _addresses = new Addresses(low);
         _code = new ExecutableCode(options.CodeCacheSize);
-        _stubs = new Stubs(_code, _addresses, options.Extract);
+        _stubs = new Stubs(_code, _addresses, options.Extract, options.Clock);
         _emitter = new BlockEmitter(_addresses, _stubs, _sites);
         _low.Frame->HostMxcsr = 0x1F80;
         _low.Frame->Backing = memory.BackingBase;
@@ -109,6 +109,12 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         uint mode = block->Mode;
         if (!ModeRules.Translates(mode) || WrapsAround(mode, block->Rip))
             return false;
+        if (!alone && !exact && TryMove(block, hoisting) is { } moved)
+        {
+            entry = moved.Entry;
+            AddTime(ref _timeTranslating, start);
+            return true;
+        }
         bool spans = block->SecondOffset != Block.NoPage;
         byte* page = _memory.BackingBase + (block->Offset & ~0xFFFul);
         int within = (int)(block->Offset & 0xFFF);
@@ -142,6 +148,15 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         int within = (int)(block->Offset & 0xFFF);
         translation.Ranges.Add((within, Math.Min(guest.Bytes, 4096 - within)));
         translation.Ranges.AddRange(_analysis.Looked);
+        Keep(block, translation);
+        Counters.Translated++;
+        Counters.GuestInstructions += guest.Count;
+        Watcher?.Translated(guest, translation);
+        return translation.Entry;
+    }
+
+    private void Keep(Block* block, Translation translation)
+    {
         _table[translation.Key] = translation;
         translation.Number = _numbered.Count;
         _numbered.Add(translation);
@@ -153,12 +168,9 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
             _linearPages.Add((block->Rip >> 12) + 1);
         }
         _linearPages.Add(block->Rip >> 12);
-        if (hoisting == Hoisting.All)
+        if (translation.Hoisting == Hoisting.All)
             Attach(block, translation);
-        Counters.Translated++;
-        Counters.GuestInstructions += guest.Count;
-        Watcher?.Translated(guest, translation);
-        return translation.Entry;
+        KeepMovable(translation);
     }
 
     /// <summary>In 32-bit code the instruction pointer may wrap in the last page, which is not worth thinking about.</summary>
@@ -171,11 +183,13 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         return _table.TryGetValue(key, out Translation? found) ? found : TryTranslate(block, hoisting, out _) ? _table[key] : null;
     }
 
-    /// <summary>A block was decoded anew: its translation may still be there.</summary>
+    /// <summary>A block was decoded anew: its translation may still be there, or one of the same bytes elsewhere.</summary>
     public void Attach(Block* block)
     {
         if (_table.TryGetValue(TranslationKey.Of(block, Hoisting.All), out Translation? found))
             Attach(block, found);
+        else if (!NeedsFlush)
+            TryMove(block, Hoisting.All);
     }
 
     private static void Attach(Block* block, Translation translation)

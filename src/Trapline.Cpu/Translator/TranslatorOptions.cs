@@ -11,6 +11,9 @@ public sealed record TranslatorOptions(ulong CodeCacheSize = 64 << 20, bool Coun
     /// <summary>A block is translated when it has been interpreted this often.</summary>
     public const int WarmAfter = 24;
 
+    /// <summary>The host's <c>clock_gettime</c> (<see cref="Host.HostTime.MonotonicReader"/>), for RDTSC; 0: the time is asked of the I/O seam each time.</summary>
+    public nint Clock { get; init; }
+
     /// <summary>Compare without touching flags by PEXT, which some hosts are slow at.</summary>
     public bool Extract { get; init; } = HostFeatures.FastExtract;
 }

@@ -31,8 +31,8 @@ internal static class EngineEvents
         $"cpu{vcpu} translated 0x{t.Rip:x} {t.Mode} {t.Flavour}: {t.Instructions} instructions, {t.GuestBytes} bytes to {t.HostBytes} at 0x{t.HostAddress:x}");
 
     /// <summary>START SIZE symbol, numbers in hexadecimal (perf's jit-interface.txt).</summary>
-    public static string PerfSymbol(TranslationReport t) => string.Create(CultureInfo.InvariantCulture,
-        $"{t.HostAddress:x} {t.HostBytes:x} guest:{t.Mode}:0x{t.Rip:x}{(t.Flavour == "safe" ? ":safe" : "")}");
+    public static string PerfSymbol(nint hostAddress, int hostBytes, ulong rip, string mode, string flavour) => string.Create(CultureInfo.InvariantCulture,
+        $"{hostAddress:x} {hostBytes:x} guest:{mode}:0x{rip:x}{(flavour == "safe" ? ":safe" : "")}");
 
     public static string PageWalk(int vcpu, ulong gva, ReadOnlySpan<WalkStep> steps, ulong? gpa, nint? hva)
     {

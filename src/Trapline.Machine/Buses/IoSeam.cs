@@ -41,6 +41,7 @@ internal sealed class IoSeam : IIoSeam
     }
 
     public ulong TimeStampCounter => _clock.TimeStampCounter;
+    public ulong? TimeStampLead => _clock.TimeStampLead;
 
     public uint PortIn(int vcpu, ushort port, int size)
     {

@@ -46,12 +46,23 @@ internal sealed class MachineTrace(DiagnosticsSpecification what, IGuestClock cl
             Write(EngineEvents.Translated(vcpu, translation));
         if (what.DumpBlocks.Any(a => a - translation.Rip < (ulong)translation.GuestBytes) && what.TraceWriter is not null)
             Write($"cpu{vcpu} {translation.Listing()}");
-        if (what.PerfMap is { } map)
-        {
-            string symbol = EngineEvents.PerfSymbol(translation);
-            lock (_lock)
-                map.WriteLine(symbol);
-        }
+        Map(translation.HostAddress, translation.HostBytes, translation.Rip, translation.Mode, translation.Flavour);
+    }
+
+    private void Map(nint hostAddress, int hostBytes, ulong rip, string mode, string flavour)
+    {
+        if (what.PerfMap is not { } map)
+            return;
+        string symbol = EngineEvents.PerfSymbol(hostAddress, hostBytes, rip, mode, flavour);
+        lock (_lock)
+            map.WriteLine(symbol);
+    }
+
+    public void TranslationMoved(int vcpu, ulong rip, string mode, string flavour, ulong from, nint hostAddress, int hostBytes)
+    {
+        if (Wants(TraceKinds.Translate))
+            Write(string.Create(CultureInfo.InvariantCulture, $"cpu{vcpu} copied 0x{rip:x} {mode} {flavour} from 0x{from:x} to 0x{hostAddress:x}"));
+        Map(hostAddress, hostBytes, rip, mode, flavour);
     }
 
     public void TranslationDropped(int vcpu, ulong rip, string mode, string flavour)

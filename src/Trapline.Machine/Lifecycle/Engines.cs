@@ -2,6 +2,7 @@ using System.Globalization;
 using Trapline.Core;
 using Trapline.Cpu;
 using Trapline.Cpu.Translator;
+using Trapline.Host;
 using Trapline.Kvm;
 using Trapline.Memory;
 using Trapline.X86;
@@ -96,7 +97,7 @@ public static class Engines
     private static SoftwareVcpu Translator(EngineParts parts)
     {
         SoftwareVcpu vcpu = Software(parts);
-        vcpu.EnableTranslator(new TranslatorOptions(parts.CodeCacheBytes, Count: parts.Measure, Time: parts.Measure));
+        vcpu.EnableTranslator(new TranslatorOptions(parts.CodeCacheBytes, Count: parts.Measure, Time: parts.Measure) { Clock = HostTime.MonotonicReader });
         vcpu.Observe(parts.Trace, parts.TraceWalks, parts.TraceTranslations);
         return vcpu;
     }

@@ -47,6 +47,9 @@ public sealed class GuestClock : IGuestClock, IDisposable
         ? (ulong)Nanoseconds
         : (ulong)((UInt128)(ulong)Nanoseconds * MachineConstants.TscHertz / 1_000_000_000);
 
+    /// <summary>The counter minus the host's monotonic nanoseconds; null while time stands.</summary>
+    public ulong? TimeStampLead => _running && MachineConstants.TscHertz == 1_000_000_000 ? (ulong)Volatile.Read(ref _offset) : null;
+
     public bool IsRunning => _running;
 
     /// <summary>Lets time pass.</summary>

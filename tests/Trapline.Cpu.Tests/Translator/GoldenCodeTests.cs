@@ -135,6 +135,17 @@ public sealed partial class GoldenCodeTests
             a.btr(__dword_ptr[r8 + rbx * 4], ecx);
             a.@int3();
         },
+        ["exception-entry"] = a =>
+        {
+            a.cmp(rax, rbx);
+            a.clac();
+            a.cld();
+            a.mov(r12, cr2);
+            a.mov(r8, cr3);
+            a.rdpkru();
+            a.jnz(At + 0x40);
+            a.@int3();
+        },
         ["interrupt-gate"] = a =>
         {
             a.cli();
@@ -151,7 +162,7 @@ public sealed partial class GoldenCodeTests
         {
             TheoryData<string, bool, bool> cases = [];
             foreach (string name in Blocks.Keys)
-                cases.Add(name, name == "interrupt-gate", false);
+                cases.Add(name, name is "interrupt-gate" or "exception-entry", false);
             cases.Add("stack-window", false, true);
             cases.Add("same-base-group", false, true);
             return cases;

@@ -93,6 +93,10 @@ public sealed class ObservationTests
             Listings.Add(translation.Listing());
         }
 
+        public void TranslationMoved(int vcpu, ulong rip, string mode, string flavour, ulong from, nint hostAddress, int hostBytes)
+        {
+        }
+
         public void TranslationDropped(int vcpu, ulong rip, string mode, string flavour) => Dropped.Add(rip);
 
         public void TranslationsFlushed(int vcpu, int count, string reason) => Flushes.Add(reason);

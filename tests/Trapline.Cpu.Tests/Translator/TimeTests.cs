@@ -1,4 +1,5 @@
 using Iced.Intel;
+using Trapline.Host;
 using Trapline.X86;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -40,11 +41,64 @@ public sealed unsafe class TimeTests
         Assert.Equal(interpreted + 100, guest.Cpu.Translator.Counters.Interpreted); // the OUT at the end
     }
 
-    /// <summary>CR4.TSD keeps the time from ring 3 (SDM Vol. 3, 17.17).</summary>
+    /// <summary>Where the counter follows the host's clock, translated code reads that without leaving, and keeps all else as it was.</summary>
     [TranslatorFact]
-    public void Time_may_be_forbidden()
+    public void Time_is_the_hosts_where_it_follows_that()
     {
-        using TranslatedGuest guest = new(ring: 3);
+        const ulong Lead = 5_000_000_000_000;
+        using TranslatedGuest guest = new(timeLead: Lead);
+        CpuState* s = guest.State;
+        s->TscAux = 0x77;
+        s->TscOffset = 1_000_000_000_000;
+        guest.Load(a =>
+        {
+            a.fld1();
+            a.vpcmpeqd(ymm9, ymm9, ymm9);
+            a.stc();
+            a.call(TranslatedGuest.Code + 0x80);
+            a.setb(bl); // the flag from before
+            a.fstp(__qword_ptr[TranslatedGuest.Data]);
+            a.vextracti128(xmm9, ymm9, 1);
+            a.vmovq(rcx, xmm9);
+            TranslatedGuest.End(a);
+        });
+        guest.Load(a =>
+        {
+            a.rdtsc();
+            a.mov(__dword_ptr[TranslatedGuest.Data + 8], eax);
+            a.mov(__dword_ptr[TranslatedGuest.Data + 12], edx);
+            a.rdtscp();
+            a.mov(__dword_ptr[TranslatedGuest.Data + 16], ecx);
+            a.ret();
+        }, TranslatedGuest.Code + 0x80);
+        guest.Warm();
+        long asked = guest.Cpu.Translator!.Counters.TimeExits;
+        ulong last = 0;
+        for (int i = 0; i < 1000; i++)
+        {
+            for (int r = 0; r < 16; r++)
+                s->Gpr[r] = 0x1111_1111_1111_1111ul * (ulong)r;
+            ulong before = (ulong)HostTime.Nanoseconds + Lead + s->TscOffset;
+            Assert.Equal(StopReason.Kicked, guest.Run());
+            ulong after = (ulong)HostTime.Nanoseconds + Lead + s->TscOffset;
+            ulong first = *(ulong*)guest.At(TranslatedGuest.Data + 8), second = s->Gpr[2] << 32 | s->Gpr[0];
+            Assert.True(before <= first && first <= second && second <= after && last <= first, $"{before} {first} {second} {after}");
+            last = second;
+            Assert.Equal((0x77u, 1.0, ulong.MaxValue, 1ul), (*(uint*)guest.At(TranslatedGuest.Data + 16), *(double*)guest.At(TranslatedGuest.Data), s->Gpr[1], s->Gpr[3] & 0xFF));
+            for (int r = 5; r < 16; r++)
+                Assert.Equal(0x1111_1111_1111_1111ul * (ulong)r, s->Gpr[r]);
+            Assert.Equal(0ul, (s->Gpr[0] | s->Gpr[2]) >> 32);
+        }
+        Assert.Equal(asked, guest.Cpu.Translator.Counters.TimeExits);
+    }
+
+    /// <summary>CR4.TSD keeps the time from ring 3 (SDM Vol. 3, 17.17).</summary>
+    [TranslatorTheory]
+    [InlineData(null)]
+    [InlineData(1000ul)]
+    public void Time_may_be_forbidden(ulong? lead)
+    {
+        using TranslatedGuest guest = new(ring: 3, timeLead: lead);
         guest.Load(a =>
         {
             a.rdtsc();

@@ -1,6 +1,7 @@
 using Iced.Intel;
 using Trapline.Core;
 using Trapline.Cpu.Translator;
+using Trapline.Host;
 using Trapline.Memory;
 using Trapline.X86;
 using static Iced.Intel.AssemblerRegisters;
@@ -19,13 +20,14 @@ internal sealed unsafe class TranslatedGuest : IDisposable
 
     private readonly Seam _seam = new();
 
-    public TranslatedGuest(bool translate = true, int ring = 3, bool global = true, CpuModel? model = null)
+    public TranslatedGuest(bool translate = true, int ring = 3, bool global = true, CpuModel? model = null, ulong? timeLead = null)
     {
+        _seam.TimeStampLead = timeLead;
         Memory = GuestMemory.Flat(4 << 20);
         Cpu = new SoftwareVcpu(0, Memory, model ?? CpuModel.Max, _seam, _seam);
         _seam.Owner = Cpu;
         if (translate)
-            Assert.True(Cpu.EnableTranslator(new TranslatorOptions()), SoftwareVcpu.TranslatorObstacle);
+            Assert.True(Cpu.EnableTranslator(new TranslatorOptions { Clock = timeLead == null ? 0 : HostTime.MonotonicReader }), SoftwareVcpu.TranslatorObstacle);
         BuildTables(Tables, global);
         CpuState* s = Cpu.State;
         s->Cr0 = Cr0.Pe | Cr0.Et | Cr0.Ne | Cr0.Pg | Cr0.Wp;
@@ -184,6 +186,8 @@ internal sealed unsafe class TranslatedGuest : IDisposable
         public void TimeStampOffsetChanged(int vcpu, ulong offset) { }
         /// <summary>Two more at each look; begins so that both halves of the result are in use.</summary>
         public ulong TimeStampCounter => _time += 2;
+
+        public ulong? TimeStampLead { get; set; }
 
         private ulong _time = 0x1_FFFF_FF00;
         public int Vector { get; set; } = -1;

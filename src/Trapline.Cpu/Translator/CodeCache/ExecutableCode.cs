@@ -32,7 +32,9 @@ public sealed unsafe class ExecutableCode : IDisposable
     public Assembler BeginCold() => new(_mapping.Writable + _half + _cold, ToExecutable);
 
     /// <summary>For rewriting what is already there.</summary>
-    public Assembler At(nint executable) => new((byte*)(executable - ToExecutable), ToExecutable);
+    public Assembler At(nint executable) => new(Writable(executable), ToExecutable);
+
+    public byte* Writable(nint executable) => (byte*)(executable - ToExecutable);
 
     public void CommitHot(in Assembler assembler) => _hot = (_hot + (ulong)assembler.Length + 15) & ~15ul;
     public void CommitCold(in Assembler assembler) => _cold += (ulong)assembler.Length;

@@ -26,6 +26,9 @@ public sealed class LinkScopes
     private readonly HashSet<(uint Id, ulong Page)> _pages = [];
     private uint _next = 1;
 
+    /// <summary>The last answer for each privilege context: rings change far more often than anything else.</summary>
+    private readonly (uint Mode, ulong Tag, bool Globals, uint Id)[] _recent = new (uint, ulong, bool, uint)[SoftTlb.Contexts];
+
     /// <summary>The numbers are nearly used up: the code cache must be emptied and <see cref="Restart"/> called.</summary>
     public bool Exhausted => _next > Last - 16;
 
@@ -36,14 +39,18 @@ public sealed class LinkScopes
     {
         if (_next >= Last)
             return NoLinks;
+        ref (uint Mode, ulong Tag, bool Globals, uint Id) recent = ref _recent[BlockMode.Context(mode)];
+        if (recent.Id != 0 && recent.Mode == mode && recent.Tag == tag && recent.Globals == globals)
+            return recent.Id;
         if (!_modes.Contains(mode))
             _modes.Add(mode);
         if (!_ids.TryGetValue(KeyOf(mode, tag, globals), out uint id))
         {
             if (_ids.Count > 4096)
-                _ids.Clear(); // tags of dead address spaces pile up; the living get new numbers
+                Forget(); // tags of dead address spaces pile up; the living get new numbers
             _ids[KeyOf(mode, tag, globals)] = id = _next++;
         }
+        recent = (mode, tag, globals, id);
         return id;
     }
 
@@ -61,13 +68,20 @@ public sealed class LinkScopes
             if (_ids.TryGetValue(KeyOf(mode, tag, globals), out uint id) && _pages.Contains((id, page)))
             {
                 _ids.Remove(KeyOf(mode, tag, globals));
+                Array.Clear(_recent);
                 died = true;
             }
         return died;
     }
 
     /// <summary>Every translation was flushed, global ones too.</summary>
-    public void AllFlushed() => _ids.Clear();
+    public void AllFlushed() => Forget();
+
+    private void Forget()
+    {
+        _ids.Clear();
+        Array.Clear(_recent);
+    }
 
     public void Restart()
     {

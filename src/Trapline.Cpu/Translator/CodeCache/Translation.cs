@@ -33,7 +33,7 @@ public sealed unsafe class Translation
     public int CodeBytes => HotBytes + ColdBytes;
 
     /// <summary>Ranges of guest bytes (offset in the page, length) that it depends on: its own, and those looked at for flags.</summary>
-    public List<(int Start, int Length)> Ranges { get; } = [];
+    public List<(int Start, int Length)> Ranges { get; init; } = [];
 
     /// <summary>Sites linked to its entry.</summary>
     public List<int> Incoming { get; } = [];
@@ -43,6 +43,9 @@ public sealed unsafe class Translation
     public int EndSite { get; set; }
 
     public bool Dropped { get; set; }
+
+    /// <summary>What to mend in a copy of it for the same guest code at another address; null if it cannot be copied.</summary>
+    public Relocation[]? Relocations { get; set; }
 
     /// <summary>For people: who runs it, and how it was made.</summary>
     public string ModeName => BlockMode.Context(Mode) switch

@@ -26,6 +26,8 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
             [(ulong)stubs.Dispatch] = "dispatch",
             [(ulong)stubs.Miss] = "unknown_target",
         };
+        if (stubs.ReadTime != 0)
+            _code[(ulong)stubs.ReadTime] = "read_time";
         (HostAddress Address, string Name)[] data =
         [
             (addresses.ShadowRsp, "return_stack"), (addresses.ShadowTop, "return_stack_top"), (addresses.WindowPage, "window_page"),
@@ -39,6 +41,10 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
         ];
         foreach ((HostAddress address, string name) in data)
             _data[(ulong)address.Disp] = name;
+        foreach (int number in (ReadOnlySpan<int>)[0, 2, 3, 4])
+            _data[(ulong)addresses.Control(number).Disp] = $"cr{number}";
+        _data[(ulong)addresses.Keys.Disp] = "pkru";
+        _data[(ulong)addresses.TscAux.Disp] = "tsc_aux";
         _data[(ulong)addresses.RFlags.Disp + 1] = "rflags+1";
         for (int i = 0; i < 16; i++)
         {

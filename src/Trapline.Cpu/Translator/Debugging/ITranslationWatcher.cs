@@ -9,6 +9,9 @@ internal interface ITranslationWatcher
     /// <summary>Fresh from the emitter: nothing is linked yet.</summary>
     void Translated(GuestBlock block, Translation translation);
 
+    /// <summary>Copied from one of the same bytes at another address.</summary>
+    void Moved(Translation translation, Translation from);
+
     void Dropped(Translation translation);
 
     /// <summary>The code cache was emptied of so many translations.</summary>

@@ -68,6 +68,10 @@ public static unsafe class TranslationPreview
             Text.Append(translator.List(block, translation)).Append('\n');
         }
 
+        public void Moved(Translation translation, Translation from)
+        {
+        }
+
         public void Dropped(Translation translation)
         {
         }

@@ -11,6 +11,9 @@ internal sealed class TranslationTrace(IEngineTrace trace, int vcpu, BlockTransl
         translation.Rip, translation.ModeName, translation.Flavour, block.Count, block.Bytes, translation.Entry, translation.CodeBytes,
         () => translator.List(block, translation)));
 
+    public void Moved(Translation translation, Translation from) => trace.TranslationMoved(
+        vcpu, translation.Rip, translation.ModeName, translation.Flavour, from.Rip, translation.Entry, translation.HotBytes);
+
     public void Dropped(Translation translation) =>
         trace.TranslationDropped(vcpu, translation.Rip, translation.ModeName, translation.Flavour);
 

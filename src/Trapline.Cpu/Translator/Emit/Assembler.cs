@@ -22,6 +22,9 @@ public readonly record struct Rejection(nint Place, bool Near);
 /// <summary>Writes x86-64 machine code through the writable view of the code cache. Addresses it gives and takes are of the executable view.</summary>
 public unsafe struct Assembler(byte* writable, nint toExecutable)
 {
+    /// <summary>Where 32-bit displacements of jumps and calls are, from the start; null if nobody wants to know.</summary>
+    public List<int>? Branches { get; set; }
+
     private readonly byte* _start = writable;
     private byte* _at = writable;
 
@@ -297,6 +300,7 @@ public unsafe struct Assembler(byte* writable, nint toExecutable)
     private nint Relative(nint target)
     {
         nint place = Here;
+        Branches?.Add(Length);
         Int32(target == 0 ? 0 : (int)(target - (place + 4)));
         return place;
     }

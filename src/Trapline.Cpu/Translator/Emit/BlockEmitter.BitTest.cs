@@ -51,7 +51,7 @@ public sealed unsafe partial class BlockEmitter
     {
         if (!ModeRules.IsConstant(instruction))
             return EffectiveAddress(instruction, instruction.SegmentPrefix is Register.FS or Register.GS);
-        _asm.Constant(HostRegister.Scratch, instruction.MemoryDisplacement64);
+        ConstantAddress(instruction);
         return true;
     }
 }

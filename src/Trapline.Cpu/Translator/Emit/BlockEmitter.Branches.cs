@@ -261,12 +261,12 @@ public sealed unsafe partial class BlockEmitter
         {
             if (i.InWindow)
             {
-                _asm.Constant(HostRegister.Rcx, next);
+                CodeAddress(HostRegister.Rcx, next);
                 _asm.Store(slot, HostRegister.Rcx);
             }
             else
             {
-                _asm.Constant(HostRegister.Scratch, next);
+                CodeAddress(HostRegister.Scratch, next);
                 _asm.Store(slot, HostRegister.Scratch);
             }
         }
@@ -276,14 +276,13 @@ public sealed unsafe partial class BlockEmitter
     /// <summary>Where a call returns: r14 is the guest address that was popped.</summary>
     private void EmitReturnSite(ulong next)
     {
-        ulong negative = 0 - next;
         if (_code32)
         {
-            _asm.Lea32(HostRegister.Rcx, HostAddress.At(HostRegister.Scratch, (int)negative));
+            _asm.Lea32(HostRegister.Rcx, HostAddress.At(HostRegister.Scratch, -(int)next));
         }
         else
         {
-            _asm.Constant(HostRegister.Rcx, negative);
+            CodeAddress(HostRegister.Rcx, next, negative: true);
             _asm.Lea(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 0));
         }
         Rejection wrong = stubs.EmitUnlessZero(ref _asm);
@@ -297,7 +296,7 @@ public sealed unsafe partial class BlockEmitter
         HostAddress slot = StackSlot(i, 0, write: false);
         int popped = Word + (i.Iced.OpCount == 1 ? i.Iced.Immediate16 : 0);
         int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip, Span = popped });
-        _asm.StoreImmediate(addresses.LastReturn, site, wide: false);
+        StoreSite(addresses.LastReturn, site);
         LoadWord(HostRegister.Scratch, slot);
         MoveRsp(popped);
         _asm.Byte(0xC3);

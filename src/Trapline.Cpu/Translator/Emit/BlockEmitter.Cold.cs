@@ -60,7 +60,7 @@ public sealed unsafe partial class BlockEmitter
                 nint straddles = path.StraddleSite != 0 ? EmitStraddleCheck(path.Span) : 0;
                 _asm.Call(stubs.Refill(_context, Site(path.Site).Kind == ExitKind.WriteMiss, path.Saved));
                 _asm.Jump(path.Back);
-                _asm.Int32(path.Site);
+                SiteNumber(path.Site);
                 _asm.Int32(4096 - path.Span);
                 if (path.StraddleSite != 0)
                     EmitStraddleLink(path, straddles);
@@ -72,7 +72,7 @@ public sealed unsafe partial class BlockEmitter
                 RestoreFlags(path.Saved);
                 _asm.Call(path.Kind == ColdKind.LoadX87 ? stubs.LoadX87 : stubs.LoadVectors);
                 _asm.Jump(path.Back);
-                _asm.Int32(path.Site);
+                SiteNumber(path.Site);
                 break;
             case ColdKind.FarJump:
                 EmitFarJump(path.Target);
@@ -152,6 +152,6 @@ public sealed unsafe partial class BlockEmitter
     private void Leave(int site)
     {
         _asm.Call(stubs.ExitByCall);
-        _asm.Int32(site);
+        SiteNumber(site);
     }
 }

@@ -101,13 +101,20 @@ public sealed unsafe partial class BlockEmitter
         int slot = (int)(address >> 12 & SoftTlb.IndexMask) * 8;
         int tags = addresses.TlbTags(_context, write);
         HostAddress tag = new(HostRegister.None, HostRegister.None, 0, tags + slot);
-        _asm.Constant(HostRegister.Scratch, address & ~0xFFFul);
-        bool live = !i.FlagsDeadBefore;
+        bool live = !i.FlagsDeadBefore, moves = i.Iced.MemoryBase == Register.RIP;
+        if (moves)
+            CodeAddress(HostRegister.Scratch, address & ~0xFFFul);
+        else
+            _asm.Constant(HostRegister.Scratch, address & ~0xFFFul);
         SaveFlags(live);
         _asm.AluMemory(Alu.Cmp, HostRegister.Scratch, tag);
+        if (moves)
+            NoteRelocation(RelocationKind.TlbEntry);
         AddMiss(i.Rip, size, write, 0, live, resume, _asm.Jump(Condition.NotEqual));
         RestoreFlags(live);
         _asm.Load(HostRegister.Rcx, tag with { Disp = tag.Disp + SoftTlb.Entries * 8 });
+        if (moves)
+            NoteRelocation(RelocationKind.TlbEntry);
         return new HostAddress(HostRegister.Scratch, HostRegister.Rcx, 0, (int)(address & 0xFFF));
     }
 
@@ -131,7 +138,7 @@ public sealed unsafe partial class BlockEmitter
         if (b == Register.RIP)
         {
             // With a segment base: the address relative to RIP is a constant.
-            _asm.Constant(HostRegister.Scratch, instruction.MemoryDisplacement64);
+            CodeAddress(HostRegister.Scratch, instruction.MemoryDisplacement64);
             AddSegment(instruction);
             return false;
         }

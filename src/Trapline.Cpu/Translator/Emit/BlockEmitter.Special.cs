@@ -61,14 +61,39 @@ public sealed unsafe partial class BlockEmitter
         }
     }
 
+    /// <summary>Sets a guest register to an address relative to RIP.</summary>
+    private void SetGuestAddress(int guest, ulong address)
+    {
+        int home = HostRegister.Of(guest);
+        if (!_movable)
+        {
+            SetGuest(guest, address);
+        }
+        else if (home != HostRegister.None)
+        {
+            CodeAddress(home, address);
+        }
+        else
+        {
+            CodeAddress(HostRegister.Scratch, address);
+            _asm.Store(addresses.Gpr(guest), HostRegister.Scratch);
+        }
+    }
+
     private void EmitLoadAddress(in GuestInstruction i)
     {
         ref readonly Instruction instruction = ref i.Iced;
         int guest = instruction.Op0Register.GetNumber();
         bool wide = instruction.Op0Register.IsGPR64();
+        if (instruction.MemoryBase == Register.RIP && wide)
+        {
+            SetGuestAddress(guest, instruction.MemoryDisplacement64);
+            return;
+        }
         if (instruction.MemoryBase == Register.RIP || (instruction.MemoryBase == Register.None && instruction.MemoryIndex == Register.None))
         {
             ulong address = instruction.MemoryDisplacement64;
+            _movable &= instruction.MemoryBase != Register.RIP; // half an address: hardly anybody does that
             SetGuest(guest, wide ? address : (uint)address);
             return;
         }
@@ -99,9 +124,21 @@ public sealed unsafe partial class BlockEmitter
 
     private void EmitReadTime(in GuestInstruction i)
     {
-        int site = AddSite(new ExitSite { Kind = ExitKind.Time, Rip = i.Rip, Size = (byte)(i.Iced.Mnemonic == Mnemonic.Rdtscp ? 1 : 0) });
-        Leave(site);
+        bool withId = i.Iced.Mnemonic == Mnemonic.Rdtscp;
+        int site = AddSite(new ExitSite { Kind = ExitKind.Time, Rip = i.Rip, Size = (byte)(withId ? 1 : 0) });
+        if (stubs.ReadTime == 0)
+        {
+            Leave(site);
+            Site(site).Resume = _asm.Here;
+            return;
+        }
+        _asm.Call(stubs.ReadTime);
+        nint over = _asm.Jump();
+        SiteNumber(site);
+        _asm.PatchHere(over);
         Site(site).Resume = _asm.Here;
+        if (withId)
+            _asm.Load32(HostRegister.GuestRcx, addresses.TscAux);
     }
 
     /// <summary>Leaves to the interpreter's PAUSE when the budget is used up. Flags stay.</summary>
@@ -125,6 +162,31 @@ public sealed unsafe partial class BlockEmitter
         _asm.OpMemory(false, 0xB70F, to, addresses.Selector(i.Iced.Op1Register - Register.ES)); // MOVZX r32, m16
         if (home == HostRegister.None)
             _asm.Store(addresses.Gpr(guest), to);
+    }
+
+    private void EmitReadControl(in GuestInstruction i)
+    {
+        int guest = i.Iced.Op0Register.GetNumber(), home = HostRegister.Of(guest);
+        int to = home == HostRegister.None ? HostRegister.Scratch : home;
+        _asm.OpMemory(!_code32, 0x8B, to, addresses.Control(i.Iced.Op1Register - Register.CR0));
+        if (home == HostRegister.None)
+            _asm.Store(addresses.Gpr(guest), to);
+    }
+
+    /// <summary>Without CR4.PKE, or with ECX other than 0, the interpreter raises what is due.</summary>
+    private void EmitReadKeys(in GuestInstruction i)
+    {
+        bool save = !i.FlagsDeadBefore;
+        int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip });
+        SaveFlags(save);
+        _asm.OpMemory(false, 0xF7, 0, addresses.Control(4)); // TEST
+        _asm.Int32((int)Cr4.Pke);
+        AddExit(Condition.Equal, site, save);
+        _asm.OpRegister(false, 0x85, HostRegister.GuestRcx, HostRegister.GuestRcx); // TEST
+        AddExit(Condition.NotEqual, site, save);
+        RestoreFlags(save);
+        _asm.Load32(HostRegister.Rax, addresses.Keys);
+        _asm.Constant(HostRegister.Rdx, 0);
     }
 
     private void EmitByteSwap(in GuestInstruction i)
@@ -205,12 +267,13 @@ public sealed unsafe partial class BlockEmitter
         AddCold(new ColdPath { Kind = ColdKind.Exit, From = from, Saved = saved, Site = site });
     }
 
-    private void EmitDisableInterrupts(in GuestInstruction i)
+    /// <summary>Clears IF or DF, which are in the second byte of RFLAGS.</summary>
+    private void EmitClearFlag(in GuestInstruction i, ulong flag)
     {
         bool save = !i.FlagsDeadBefore;
         SaveFlags(save);
         _asm.OpMemory(false, 0x80, (int)Alu.And, addresses.RFlags with { Disp = addresses.RFlags.Disp + 1 });
-        _asm.Byte(unchecked((byte)~(Rflags.If >> 8)));
+        _asm.Byte(unchecked((byte)~(flag >> 8)));
         RestoreFlags(save);
     }
 

@@ -44,14 +44,14 @@ public sealed unsafe partial class BlockEmitter
         if (IsUnseen(i))
             return;
         int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, Rip = i.Rip, X87Opcode = (ushort)X87.Fop(instruction, _code32 ? 4 : 8, !_code32) });
-        _asm.StoreImmediate(addresses.X87Last, site, wide: false);
+        StoreSite(addresses.X87Last, site);
     }
 
     /// <summary>FNINIT, after it.</summary>
     private void EmitX87Clear()
     {
         int site = AddSite(new ExitSite { Kind = ExitKind.Interpret, X87Cleared = true });
-        _asm.StoreImmediate(addresses.X87Last, site, wide: false);
+        StoreSite(addresses.X87Last, site);
         _asm.StoreImmediate(addresses.X87Segment, (int)Runtime.TranslationFrame.ClearedSegment, wide: false);
         _asm.StoreImmediate(addresses.Fdp, 0, wide: true);
     }
@@ -75,7 +75,7 @@ public sealed unsafe partial class BlockEmitter
         }
         bool constant = instruction.MemoryIndex == Register.None && instruction.MemoryBase is Register.None or Register.RIP;
         if (constant)
-            _asm.Constant(HostRegister.Scratch, instruction.MemoryDisplacement64);
+            ConstantAddress(instruction);
         else if (_code32)
             EffectiveAddress32(instruction);
         else

@@ -3,6 +3,7 @@ using Trapline.Cpu.Translator.CodeCache;
 using Trapline.Cpu.Translator.Frontend;
 using Trapline.Cpu.Translator.Passes;
 using Trapline.Cpu.Translator.Runtime;
+using Trapline.X86;
 
 namespace Trapline.Cpu.Translator.Emit;
 
@@ -43,6 +44,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
         _x87 = false;
         _code32 = block.Code32;
         _cold.Clear();
+        BeginRelocations();
         translation.Entry = _asm.Here;
         translation.FirstSite = sites.Count;
         if (count)
@@ -72,11 +74,13 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
         into.CommitHot(_asm);
         _asm = into.BeginCold();
         translation.Cold = _asm.Here;
+        BeginColdRelocations();
         for (int n = 0; n < _cold.Count; n++) // paths may add paths
             EmitCold(_cold[n]);
         translation.ColdBytes = _asm.Length;
         into.CommitCold(_asm);
         translation.EndSite = sites.Count;
+        translation.Relocations = EndRelocations(into);
     }
 
     /// <summary>False: control does not reach the next instruction.</summary>
@@ -122,6 +126,15 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
             case Treatment.ReadSelector:
                 EmitReadSelector(i);
                 return true;
+            case Treatment.ReadControl:
+                EmitReadControl(i);
+                return true;
+            case Treatment.ReadKeys:
+                EmitReadKeys(i);
+                return true;
+            case Treatment.ClearDirection:
+                EmitClearFlag(i, Rflags.Df);
+                return true;
             case Treatment.StringStep:
                 EmitStringStep(i);
                 return true;
@@ -153,7 +166,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
                 EmitPushFlags(i);
                 return true;
             case Treatment.DisableInterrupts:
-                EmitDisableInterrupts(i);
+                EmitClearFlag(i, Rflags.If);
                 return true;
             case Treatment.EnableInterrupts:
                 EmitEnableInterrupts(i);

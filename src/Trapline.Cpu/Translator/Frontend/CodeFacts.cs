@@ -91,6 +91,7 @@ public sealed class CodeFacts
         Treatment treatment = IsAbsoluteMove(instruction.Code) ? Treatment.AbsoluteMove
             : IsString(instruction.Code) ? Treatment.StringStep
             : instruction.Code is Code.Mov_r32m16_Sreg or Code.Mov_r64m16_Sreg ? Treatment.ReadSelector
+            : instruction.Code is Code.Mov_r32_cr or Code.Mov_r64_cr ? Treatment.ReadControl
             : strange || code.Encoding is not (EncodingKind.Legacy or EncodingKind.VEX) || !HostFeatures.Run(instruction) ? Treatment.Interpret
             : Treat(instruction, vector, byCl, rm >= 0 || reg >= 0);
         // The host runs 64-bit code: an encoding that it does not have cannot be copied (82, the short INC and DEC, …).
@@ -103,8 +104,8 @@ public sealed class CodeFacts
         RflagsBits killed = instruction.RflagsModified & Arithmetic;
         bool shift = instruction.Mnemonic is Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror or Mnemonic.Rcl
             or Mnemonic.Rcr or Mnemonic.Shld or Mnemonic.Shrd;
-        if (shift || instruction.Mnemonic is Mnemonic.Div or Mnemonic.Idiv || treatment == Treatment.StringStep)
-            killed = 0; // a count of zero leaves all flags, REP's too; some processors leave them at a division
+        if (shift || instruction.Mnemonic is Mnemonic.Div or Mnemonic.Idiv || treatment is Treatment.StringStep or Treatment.ReadControl)
+            killed = 0; // a count of zero leaves all flags, REP's too; some processors leave them at a division, and all at a read of CR0
         return new CodeFacts
         {
             Treatment = treatment,
@@ -236,6 +237,9 @@ public sealed class CodeFacts
         [Mnemonic.Pushfq] = Treatment.PushFlags,
         [Mnemonic.Pushfd] = Treatment.PushFlags,
         [Mnemonic.Pause] = Treatment.Pause,
+        [Mnemonic.Rdpkru] = Treatment.ReadKeys,
+        [Mnemonic.Cld] = Treatment.ClearDirection,
+        [Mnemonic.Clac] = Treatment.ClearAccess,
         [Mnemonic.Nop] = Treatment.Nothing,
         [Mnemonic.Endbr64] = Treatment.Nothing,
         [Mnemonic.Endbr32] = Treatment.Nothing,

@@ -58,7 +58,7 @@ public static class HostFeatures
         CpuidFeature.F16C => CpuidBit(1, ecx: 29),
         CpuidFeature.MOVBE => CpuidBit(1, ecx: 22),
         CpuidFeature.PREFETCHW => true,
-        CpuidFeature.TSC or CpuidFeature.RDTSCP => true, // managed code does those
+        CpuidFeature.TSC or CpuidFeature.RDTSCP or CpuidFeature.PKU or CpuidFeature.SMAP => true, // done without the host's own
         _ => false,
     };
 

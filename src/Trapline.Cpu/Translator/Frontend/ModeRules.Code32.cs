@@ -13,7 +13,8 @@ public readonly partial record struct ModeRules
             // What is not listed is made for 64-bit code.
             case Treatment.Nothing or Treatment.Verbatim or Treatment.LoadConstant or Treatment.ByteSwap or Treatment.ExchangeRax or Treatment.StepRegister
                 or Treatment.DisableInterrupts or Treatment.EnableInterrupts or Treatment.Pop or Treatment.Leave or Treatment.PushFlags or Treatment.Return
-                or Treatment.StringStep or Treatment.ReadTime or Treatment.ReadSelector or Treatment.Pause:
+                or Treatment.StringStep or Treatment.ReadTime or Treatment.ReadSelector or Treatment.Pause
+                or Treatment.ReadControl or Treatment.ReadKeys or Treatment.ClearDirection or Treatment.ClearAccess:
                 return true;
             case Treatment.Reencode or Treatment.WithRcx or Treatment.Divide or Treatment.Push or Treatment.LoadAddress:
                 break;

@@ -13,7 +13,8 @@ namespace Trapline.Cpu.Translator.Frontend;
 /// <param name="WideFs">In 32-bit code: FS has neither a limit nor other restrictions.</param>
 /// <param name="WideGs">As <paramref name="WideFs"/>.</param>
 /// <param name="X87">x87 is enabled by CR0.</param>
-public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, ModelFeatures Model, bool Code32 = false, bool WideFs = false, bool WideGs = false, bool X87 = true)
+/// <param name="AccessPrevented">SMAP is in force: ring 0, and AC is clear.</param>
+public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, ModelFeatures Model, bool Code32 = false, bool WideFs = false, bool WideGs = false, bool X87 = true, bool AccessPrevented = false)
 {
     /// <summary>The rules of a block's mode.</summary>
     public static ModeRules Of(uint mode, ModelFeatures model) => new(
@@ -23,7 +24,8 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
         Code32: (mode & BlockMode.SizeMask) == BlockMode.Code32,
         WideFs: (mode & BlockMode.WideFs) != 0,
         WideGs: (mode & BlockMode.WideGs) != 0,
-        X87: (mode & BlockMode.NoX87) == 0);
+        X87: (mode & BlockMode.NoX87) == 0,
+        AccessPrevented: BlockMode.Context(mode) == SoftTlb.Supervisor);
 
     /// <summary>Code of this mode can be translated at all.</summary>
     public static bool Translates(uint mode) => BlockMode.Context(mode) != SoftTlb.Bypass
@@ -37,7 +39,7 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
             return Treatment.Interpret;
         if (Code32 ? !FitsCode32(i) : treatment == Treatment.AbsoluteMove)
             return Treatment.Interpret;
-        if (treatment is Treatment.DisableInterrupts or Treatment.EnableInterrupts or Treatment.SwapGs && !Supervisor)
+        if (treatment is Treatment.DisableInterrupts or Treatment.EnableInterrupts or Treatment.SwapGs or Treatment.ReadControl && !Supervisor)
             return Treatment.Interpret;
         if (i.Iced.Op0Kind == OpKind.NearBranch64 && (long)(i.Iced.NearBranchTarget << 16) >> 16 != (long)i.Iced.NearBranchTarget)
             return Treatment.Interpret; // #GP belongs to the jump, not to its target
@@ -50,6 +52,8 @@ public readonly partial record struct ModeRules(bool Supervisor, bool Vectors, M
                 : !i.Iced.HasRepPrefix && !i.Iced.HasRepnePrefix ? Treatment.StringStep
                 : i.Iced.HasRepPrefix && IsRun(i.Iced.Mnemonic) ? Treatment.StringRun : Treatment.Interpret,
             Treatment.ReadSelector when i.Iced.Op0Kind != OpKind.Register => Treatment.Interpret,
+            Treatment.ClearAccess => AccessPrevented ? Treatment.Nothing : Treatment.Interpret,
+            Treatment.ReadControl when i.Iced.Op1Register == Register.CR8 || i.Iced.Op0Register.GetFullRegister() == Register.RSP => Treatment.Interpret,
             Treatment.LoadConstant when i.Iced.Op0Register == Register.CH => Treatment.Interpret,
             Treatment.ByteSwap when i.Iced.Op0Register.IsGPR16() => Treatment.Interpret,
             _ => treatment,

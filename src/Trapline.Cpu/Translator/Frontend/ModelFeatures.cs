@@ -46,6 +46,8 @@ public sealed class ModelFeatures(CpuModel model)
         CpuidFeature.SHA => model.Has(Feature.Sha),
         CpuidFeature.ADX => model.Has(Feature.Adx),
         CpuidFeature.F16C => model.Has(Feature.F16c),
+        CpuidFeature.PKU => model.Has(Feature.Pku),
+        CpuidFeature.SMAP => model.Has(Feature.Smap),
         CpuidFeature.MOVBE => model.Has(Feature.Movbe),
         _ => true,
     };

@@ -49,4 +49,12 @@ public enum Treatment : byte
     Pause,
     /// <summary>MOV from a segment register to a general one.</summary>
     ReadSelector,
+    /// <summary>MOV from CR0, CR2, CR3 or CR4, in ring 0.</summary>
+    ReadControl,
+    /// <summary>RDPKRU.</summary>
+    ReadKeys,
+    /// <summary>CLD.</summary>
+    ClearDirection,
+    /// <summary>CLAC where AC is clear already, as at the start of every exception handler.</summary>
+    ClearAccess,
 }

@@ -41,12 +41,17 @@ public sealed unsafe class Addresses
         _addends = At(f->Addends);
         Attention = At(&_s->Attention);
         Calm = At(&_s->Calm);
+        TimeRuns = At(&f->TimeRuns);
+        TimeLead = At(&f->TimeLead);
         PauseBudget = At(&f->PauseBudget);
         RFlags = At(&_s->RFlags);
         HeldInterrupt = At(&_s->HeldInterrupt);
         GsBase = At(&_s->Gs.Base);
         KernelGsBase = At(&_s->KernelGsBase);
         Mxcsr = At(&_s->Mxcsr);
+        TscOffset = At(&_s->TscOffset);
+        TscAux = At(&_s->TscAux);
+        Keys = At(&_s->Pkru);
         Instructions = At(&_s->Instructions);
         Fcw = At(&_s->Fcw);
         Fsw = At(&_s->Fsw);
@@ -82,18 +87,26 @@ public sealed unsafe class Addresses
     public HostAddress X87Image { get; }
     public HostAddress Attention { get; }
     public HostAddress Calm { get; }
+    public HostAddress TimeRuns { get; }
+    public HostAddress TimeLead { get; }
+    public HostAddress TscOffset { get; }
+    public HostAddress TscAux { get; }
     public HostAddress PauseBudget { get; }
     public HostAddress RFlags { get; }
     public HostAddress HeldInterrupt { get; }
     public HostAddress GsBase { get; }
     public HostAddress KernelGsBase { get; }
     public HostAddress Mxcsr { get; }
+    public HostAddress Keys { get; }
     public HostAddress Instructions { get; }
     public HostAddress Fcw { get; }
     public HostAddress Fsw { get; }
     public HostAddress FpuTags { get; }
     public HostAddress FpuTop { get; }
     public HostAddress Fdp { get; }
+
+    /// <summary>CR0, CR2, CR3 or CR4.</summary>
+    public HostAddress Control(int number) => At(number switch { 0 => &_s->Cr0, 2 => &_s->Cr2, 3 => &_s->Cr3, _ => &_s->Cr4 });
 
     public HostAddress Gpr(int register) => At(&_s->Gpr[register]);
     public HostAddress Ymm(int register) => At(&_s->Ymm[register * 4]);

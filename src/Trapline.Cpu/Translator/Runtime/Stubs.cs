@@ -15,7 +15,8 @@ public sealed unsafe partial class Stubs
     private readonly bool _extract;
 
     /// <param name="extract">The host's PEXT is fast.</param>
-    public Stubs(ExecutableCode code, Addresses addresses, bool extract)
+    /// <param name="clock">The host's <c>clock_gettime</c>; 0: the time is managed code's.</param>
+    public Stubs(ExecutableCode code, Addresses addresses, bool extract, nint clock = 0)
     {
         _a = addresses;
         _extract = extract;
@@ -46,6 +47,13 @@ public sealed unsafe partial class Stubs
         EmitX87Check(ref asm);
 
         EmitRefills(ref asm);
+
+        if (clock != 0)
+        {
+            asm.Align(16);
+            ReadTime = asm.Here;
+            EmitReadTime(ref asm, clock);
+        }
 
         asm.Align(16);
         Miss = asm.Here;

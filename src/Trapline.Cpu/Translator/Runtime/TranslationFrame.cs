@@ -71,6 +71,10 @@ public unsafe struct TranslationFrame
 
     public uint HostMxcsr;
 
+    /// <summary>Not 0: the guest's time-stamp counter is the host's monotonic clock in nanoseconds, plus <see cref="TimeLead"/> and the vCPU's own offset.</summary>
+    public uint TimeRuns;
+    public ulong TimeLead;
+
     /// <summary>PAUSEs until the loop that they are in is taken to be waiting; code leaves at 0.</summary>
     public uint PauseBudget;
 
