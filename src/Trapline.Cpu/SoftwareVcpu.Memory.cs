@@ -145,6 +145,15 @@ public sealed unsafe partial class SoftwareVcpu
     private bool Transfer(ulong linear, byte* buffer, int size, int segment, Access access, bool store)
     {
         CpuState* s = State;
+        byte* fast = Mmu.Fast(linear, size, access);
+        if (fast != null)
+        {
+            if (store)
+                Copy(fast, buffer, size);
+            else
+                Copy(buffer, fast, size);
+            return true;
+        }
         bool system = (access & Access.Implicit) != 0;
         if ((s->Efer & Efer.Lma) != 0 && !Canonical(linear, size))
         {
@@ -198,6 +207,8 @@ public sealed unsafe partial class SoftwareVcpu
         }
         if (!store)
         {
+            if (access == Access.Implicit)
+                Mmu.FillImplicit(linear, page);
             Copy(buffer, p, size);
             return;
         }

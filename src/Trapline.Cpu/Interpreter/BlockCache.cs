@@ -11,7 +11,7 @@ namespace Trapline.Cpu.Interpreter;
 /// </remarks>
 public sealed unsafe class BlockCache : IDisposable
 {
-    private const int JumpSize = 1 << 12;
+    private const int JumpSize = 1 << 14;
     public const int MaxOps = 64;
 
     private readonly byte* _arena;

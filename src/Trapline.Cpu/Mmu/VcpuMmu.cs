@@ -96,6 +96,38 @@ public sealed unsafe class VcpuMmu : IDisposable
         _beyond |= page >> 32 != 0 ? 1u << _context : 0;
     }
 
+    /// <summary>Where a fast entry says that an access may be done; null if none does. Makes exceptions and returns from them need no look-up.</summary>
+    public byte* Fast(ulong linear, int size, Access access)
+    {
+        int context = ContextOf(access);
+        if (context == SoftTlb.Bypass)
+            return null;
+        ulong page = linear & ~0xFFFul, slot = page >> 12 & SoftTlb.IndexMask;
+        ulong* array = (access & Access.Write) != 0 ? _soft.Writes(context) : _soft.Reads(context);
+        return array[slot] == page && (linear & 0xFFF) + (ulong)size <= 4096 ? (byte*)(linear + array[slot + SoftTlb.Entries]) : null;
+    }
+
+    /// <summary>The processor has read a page of RAM for itself, in whatever ring: it may do so again without a look-up.</summary>
+    public void FillImplicit(ulong linear, byte* hostPage)
+    {
+        int context = ContextOf(Access.Implicit);
+        if (context == SoftTlb.Bypass)
+            return;
+        ulong page = linear & ~0xFFFul;
+        _soft.Fill(context, write: false, page, (ulong)hostPage - page);
+        _beyond |= page >> 32 != 0 ? 1u << context : 0;
+    }
+
+    /// <summary>The context whose entries are allowed to the access: ring 3's own, the current one in ring 0; for the processor's accesses one that SMAP is in force in.</summary>
+    private int ContextOf(Access access)
+    {
+        if (_context == SoftTlb.Bypass || ((access & Access.User) != 0 && _context != SoftTlb.User))
+            return SoftTlb.Bypass;
+        if ((access & Access.User) != 0 || ((access & Access.Implicit) == 0 && _context != SoftTlb.User))
+            return _context;
+        return (_state->Cr4 & Cr4.Smap) != 0 ? SoftTlb.Supervisor : SoftTlb.SupervisorAc;
+    }
+
     /// <summary>Entries for each address space, which a translator looks up when it misses; null without one.</summary>
     public SpaceTlb? Spaces { get; set; }
 

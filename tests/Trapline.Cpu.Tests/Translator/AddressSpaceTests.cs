@@ -63,6 +63,57 @@ public sealed unsafe class AddressSpaceTests
         Assert.InRange(guest.Cpu.Translator.Counters.ReadMisses - before, 0, 50);
     }
 
+    /// <summary>The processor's own accesses are not excused from SMAP by AC (SDM Vol. 3, 4.6), even where the kernel's of the same page just were.</summary>
+    [TranslatorTheory]
+    [InlineData(false, StopReason.Kicked)]
+    [InlineData(true, StopReason.TripleFault)]
+    public void A_descriptor_in_a_user_page_is_not_read_under_smap(bool smap, StopReason ends)
+    {
+        using TranslatedGuest guest = new(ring: 0);
+        (guest.State->GdtrBase, guest.State->GdtrLimit) = (Page, 15);
+        *(ulong*)guest.At(Page + 8) = 0x00CF_9300_0000_FFFF; // data, ring 0, accessed
+        guest.Load(a =>
+        {
+            a.stac();
+            a.mov(rax, __qword_ptr[Page + 8]);
+            a.add(rax, __qword_ptr[Page + 8]);
+            a.mov(ecx, 8);
+            a.mov(es, ecx);
+            TranslatedGuest.End(a);
+        });
+        guest.Warm();
+        if (smap)
+            guest.State->Cr4 |= Cr4.Smap;
+        guest.State->RFlags |= Rflags.Ac; // the stack is a user page, too
+        guest.Cpu.Mmu.RightsChanged();
+        guest.Cpu.ModeChanged();
+        Assert.Equal(ends, guest.Run());
+        Assert.Equal(2 * 0x00CF_9300_0000_FFFFul, guest.State->Gpr[0]);
+    }
+
+    /// <summary>A descriptor is read once more after its page has changed and was flushed.</summary>
+    [TranslatorFact]
+    public void A_descriptor_is_read_from_where_its_page_is_now()
+    {
+        using TranslatedGuest guest = new(ring: 0);
+        (guest.State->GdtrBase, guest.State->GdtrLimit) = (Page, 15);
+        guest.Entry(Page) = First | 7;
+        *(ulong*)guest.At(First + 8) = 0x00CF_9311_0000_FFFF; // base 0x110000
+        *(ulong*)guest.At(Second + 8) = 0x00CF_9322_0000_FFFF;
+        guest.Load(a =>
+        {
+            a.mov(ecx, 8);
+            a.mov(fs, ecx);
+            TranslatedGuest.End(a);
+        });
+        guest.Warm();
+        Assert.Equal(0x11_0000ul, guest.State->Fs.Base);
+        guest.Entry(Page) = Second | 7;
+        guest.Cpu.Mmu.FlushPage(Page);
+        Assert.Equal(StopReason.Kicked, guest.Run());
+        Assert.Equal(0x22_0000ul, guest.State->Fs.Base);
+    }
+
     /// <summary>INVLPG takes a changed page out of every level, whether it was global or not.</summary>
     [Theory]
     [InlineData(false)]
