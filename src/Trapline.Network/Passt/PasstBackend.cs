@@ -16,15 +16,14 @@ public sealed class PasstBackend : INetworkBackend
     private const int StartMilliseconds = 5_000, EndMilliseconds = 1_000;
 
     private readonly HelperProcess _process;
-    private readonly FrameLink _link;
+    private readonly CardLink _link;
     private readonly Action<string> _report;
-    private volatile INetworkSink? _sink;
     private volatile bool _isLost;
 
     private PasstBackend(HelperProcess process, StreamSocket socket, bool hasIp6, Action<string> report)
     {
         (_process, HasIp6, _report) = (process, hasIp6, report);
-        _link = new FrameLink(socket, Lost);
+        _link = new CardLink(socket, Lost);
     }
 
     /// <summary>passt is installed.</summary>
@@ -69,28 +68,17 @@ public sealed class PasstBackend : INetworkBackend
         throw new BadInputException($"network 'user': passt cannot publish {string.Join(", ", options.Published)}: {reason}");
     }
 
-    public bool Send(ReadOnlySpan<byte> frame, in FrameOffload offload)
-    {
-        Span<byte> head = stackalloc byte[FrameLink.Prefix];
-        return _link.Send(head, frame);
-    }
+    public bool Send(ReadOnlySpan<byte> frame, in FrameOffload offload) => _link.Send(frame);
 
     public void Connect(INetworkSink sink)
     {
-        INetworkSink? before = _sink;
-        before?.RoomAvailable -= _link.Retry;
-        sink.RoomAvailable += _link.Retry;
-        _sink = sink;
-        if (before is null)
-            _link.Start("passt", Receive);
-        _link.Retry();
+        _link.Connect(sink, "passt", Receive);
         if (_isLost)
             sink.SetLink(false);
     }
 
     public void Dispose()
     {
-        _sink?.RoomAvailable -= _link.Retry;
         _link.Dispose();
         _process.Dispose();
     }
@@ -124,7 +112,7 @@ public sealed class PasstBackend : INetworkBackend
 
     private bool Receive(ReadOnlySpan<byte> frame)
     {
-        INetworkSink sink = _sink!;
+        INetworkSink sink = _link.Card!;
         FrameOffload done = new(sink.Accepts & FrameOffloads.ChecksumIsValid);
         if (!RefusedConnection.Is(frame))
             return sink.Receive(frame, done);
@@ -138,7 +126,7 @@ public sealed class PasstBackend : INetworkBackend
     private void Lost()
     {
         _isLost = true;
-        _sink?.SetLink(false);
+        _link.Card?.SetLink(false);
         _report($"the network is gone: {Obstacle()}; the guest goes on without it");
     }
 

@@ -7,37 +7,19 @@ namespace Trapline.Network.Switch;
 /// <summary>A switch in another process, over a socket.</summary>
 internal sealed class RemoteSwitch : INetworkBackend
 {
-    private readonly FrameLink _link;
-    private volatile INetworkSink? _sink;
+    private readonly CardLink _link;
 
     /// <param name="socket">Becomes this object's own.</param>
     /// <param name="lost">Called if the other process ends.</param>
-    public RemoteSwitch(Socket socket, Action lost) => _link = new FrameLink(socket.ToStream(), lost);
+    public RemoteSwitch(Socket socket, Action lost) => _link = new CardLink(socket.ToStream(), lost);
 
     public int Mtu => 1_500;
 
     public FrameOffloads Accepts => FrameOffloads.None;
 
-    public bool Send(ReadOnlySpan<byte> frame, in FrameOffload offload)
-    {
-        Span<byte> head = stackalloc byte[FrameLink.Prefix];
-        return _link.Send(head, frame);
-    }
+    public bool Send(ReadOnlySpan<byte> frame, in FrameOffload offload) => _link.Send(frame);
 
-    public void Connect(INetworkSink sink)
-    {
-        INetworkSink? before = _sink;
-        before?.RoomAvailable -= _link.Retry;
-        sink.RoomAvailable += _link.Retry;
-        _sink = sink;
-        if (before is null)
-            _link.Start("switch", frame => _sink!.Receive(frame, default));
-        _link.Retry();
-    }
+    public void Connect(INetworkSink sink) => _link.Connect(sink, "switch", frame => _link.Card!.Receive(frame, default));
 
-    public void Dispose()
-    {
-        _sink?.RoomAvailable -= _link.Retry;
-        _link.Dispose();
-    }
+    public void Dispose() => _link.Dispose();
 }
