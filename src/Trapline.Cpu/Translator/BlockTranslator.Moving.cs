@@ -1,6 +1,7 @@
 using Trapline.Cpu.Interpreter;
 using Trapline.Cpu.Mmu;
 using Trapline.Cpu.Translator.CodeCache;
+using Trapline.Cpu.Translator.Emit;
 using Trapline.Cpu.Translator.Passes;
 using Assembler = Trapline.Cpu.Translator.Emit.Assembler;
 
@@ -30,7 +31,7 @@ public sealed unsafe partial class BlockTranslator
     /// <summary>Makes the block's translation from that of the same bytes elsewhere. Null: there is none that can be moved.</summary>
     private Translation? TryMove(Block* block, Hoisting hoisting)
     {
-        if (block->Rip <= uint.MaxValue || BlockMode.Context(block->Mode) != SoftTlb.User || block->SecondOffset != Block.NoPage
+        if (!BlockEmitter.IsMovable(block->Mode, block->Rip) || block->SecondOffset != Block.NoPage
             || !_movable.TryGetValue((block->Offset, block->Mode, hoisting), out Translation? from))
             return null;
         Translation to = Move(from, block);

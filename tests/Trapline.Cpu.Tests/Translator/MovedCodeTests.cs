@@ -102,6 +102,32 @@ public sealed unsafe class MovedCodeTests
         Assert.InRange(translated.Cpu.Translator.Counters.Translated - made, 0, 2);
     }
 
+    /// <summary>A jump beyond the canonical addresses faults where it is, even if the same jump elsewhere did not.</summary>
+    [TranslatorTheory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_jump_out_of_the_canonical_addresses_faults_at_the_jump(bool translate)
+    {
+        const ulong Last = (1ul << 47) - 0x2000, Directory = 0x70000, Table = 0x71000;
+        using TranslatedGuest guest = new(translate);
+        guest.Map(First, Frame);
+        *(ulong*)guest.At(0x40000 + (First >> 30) * 0x2000 + 0x1000 + 2 * 8) = OtherFrame | 7;
+        *(ulong*)guest.At(0x20000 + 255 * 8) = 0x21000 | 7;
+        *(ulong*)guest.At(0x21000 + 511 * 8) = Directory | 7;
+        *(ulong*)guest.At(Directory + 511 * 8) = Table | 7;
+        *(ulong*)guest.At(Table + 510 * 8) = Frame | 7;
+        guest.Load(TranslatedGuest.Assemble(a =>
+        {
+            a.inc(edi);
+            a.jmp(First + 0x2000);
+        }, First), Frame);
+        guest.Load(TranslatedGuest.Assemble(TranslatedGuest.End, First + 0x2000), OtherFrame);
+        guest.Warm(First);
+        guest.State->Gpr[7] = 0;
+        Assert.Equal(Trapline.X86.StopReason.TripleFault, guest.Run(Last));
+        Assert.Equal((1ul, Last + 2), (guest.State->Gpr[7], guest.State->Rip));
+    }
+
     /// <summary>What was written over is not copied.</summary>
     [TranslatorFact]
     public void Code_that_was_written_over_is_not_copied()
