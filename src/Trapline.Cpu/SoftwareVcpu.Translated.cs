@@ -245,9 +245,7 @@ public sealed unsafe partial class SoftwareVcpu
         CpuState* s = State;
         if (!Canonical(rip, 1) || !Mmu.Translate(rip, Access.Fetch | UserBit, out ulong gpa, out _) || !_memory.TryGetPage(gpa, out ulong page, out _))
             return false;
-        Block* block = _blocks.FindJumpAt(page + (gpa & 0xFFF), rip, s->Mode);
-        if (block == null)
-            block = _blocks.FindFirst(page + (gpa & 0xFFF), rip, s->Mode);
+        Block* block = _blocks.FindFirst(page + (gpa & 0xFFF), rip, s->Mode);
         return block != null && block->SecondOffset == Block.NoPage && block->Native != 0 && _translator!.AddJump(block);
     }
 

@@ -476,9 +476,7 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver, 
             Deliver();
             return null;
         }
-        Block* block = _blocks.FindJumpAt(offset, s->Rip, mode);
-        if (block == null)
-            block = _blocks.FindFirst(offset, s->Rip, mode);
+        Block* block = _blocks.FindFirst(offset, s->Rip, mode);
         if (block != null && block->SecondOffset != Block.NoPage)
         {
             // Its last instruction reaches into the next page, whose translation may have changed.

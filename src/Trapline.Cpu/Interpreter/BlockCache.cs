@@ -58,7 +58,7 @@ public sealed unsafe class BlockCache : IDisposable
     }
 
     /// <summary>A block reached before under older translations, which is at the same place still; null if the index must say.</summary>
-    public Block* FindJumpAt(ulong offset, ulong rip, uint mode)
+    private Block* FindJumpAt(ulong offset, ulong rip, uint mode)
     {
         JumpEntry* entry = JumpEntryOf(rip, mode);
         if (entry->Rip != rip || entry->Mode != mode || entry->Target == null)
@@ -86,6 +86,9 @@ public sealed unsafe class BlockCache : IDisposable
     /// <summary>Finds any block at this place, whatever its second page.</summary>
     public Block* FindFirst(ulong offset, ulong rip, uint mode)
     {
+        Block* recent = FindJumpAt(offset, rip, mode);
+        if (recent != null)
+            return recent;
         uint hash = BlockIndex.HashOf(offset, rip, mode);
         for (BlockIndex.Search search = _index.Start(hash); _index.Next(ref search, out Block* b);)
             if (b->Offset == offset && b->Rip == rip && b->Mode == mode)

@@ -9,7 +9,7 @@ namespace Trapline.Cpu.Interpreter;
 /// <remarks>A table that forgets: what shares an entry displaces what was there.</remarks>
 internal sealed unsafe class BlockTwins : IDisposable
 {
-    private const int Slots = 1 << 15;
+    private const int IndexBits = 15, Slots = 1 << IndexBits;
     private readonly Block** _slots = (Block**)NativeMemory.AllocZeroed(Slots, (nuint)sizeof(Block*));
 
     /// <summary>A block of these bytes in this mode, at another address perhaps; null if none is known.</summary>
@@ -60,5 +60,5 @@ internal sealed unsafe class BlockTwins : IDisposable
     /// <summary>Only 64-bit code addresses relative to RIP throughout; and what lies in two pages depends on both.</summary>
     private static bool CanMove(Block* block) => (block->Mode & BlockMode.SizeMask) == BlockMode.Code64 && block->SecondOffset == Block.NoPage;
 
-    private Block** SlotOf(ulong offset, uint mode) => _slots + ((offset ^ mode << 20) * 0x9E37_79B9_7F4A_7C15ul >> 49);
+    private Block** SlotOf(ulong offset, uint mode) => _slots + ((offset ^ mode << 20) * 0x9E37_79B9_7F4A_7C15ul >> 64 - IndexBits);
 }

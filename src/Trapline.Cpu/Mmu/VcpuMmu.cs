@@ -90,10 +90,15 @@ public sealed unsafe class VcpuMmu : IDisposable
             _opened.Add(page);
             OpenedForWriting((nint)hostPage);
         }
-        _soft.Fill(_context, write, page, (ulong)hostPage - page);
+        Fill(_context, write, page, hostPage);
         if (Spaces != null && _context != SoftTlb.Bypass)
             FillSpace(linear, write, (ulong)hostPage - page);
-        _beyond |= page >> 32 != 0 ? 1u << _context : 0;
+    }
+
+    private void Fill(int context, bool write, ulong page, byte* hostPage)
+    {
+        _soft.Fill(context, write, page, (ulong)hostPage - page);
+        _beyond |= page >> 32 != 0 ? 1u << context : 0;
     }
 
     /// <summary>Where a fast entry says that an access may be done; null if none does. Makes exceptions and returns from them need no look-up.</summary>
@@ -108,15 +113,7 @@ public sealed unsafe class VcpuMmu : IDisposable
     }
 
     /// <summary>The processor has read a page of RAM for itself, in whatever ring: it may do so again without a look-up.</summary>
-    public void FillImplicit(ulong linear, byte* hostPage)
-    {
-        int context = ContextOf(Access.Implicit);
-        if (context == SoftTlb.Bypass)
-            return;
-        ulong page = linear & ~0xFFFul;
-        _soft.Fill(context, write: false, page, (ulong)hostPage - page);
-        _beyond |= page >> 32 != 0 ? 1u << context : 0;
-    }
+    public void FillImplicit(ulong linear, byte* hostPage) => Fill(ContextOf(Access.Implicit), write: false, linear & ~0xFFFul, hostPage);
 
     /// <summary>The context whose entries are allowed to the access: ring 3's own, the current one in ring 0; for the processor's accesses one that SMAP is in force in.</summary>
     private int ContextOf(Access access)

@@ -74,7 +74,7 @@ public sealed unsafe class MovedCodeTests
         foreach (ulong at in (ReadOnlySpan<ulong>)[First, Second])
         {
             guest.Map(at, Frame);
-            *(ulong*)guest.At(0x40000 + (at >> 30) * 0x2000 + 0x1000 + ((at >> 12 & 511) + 1) * 8) = OtherFrame | 7;
+            guest.Map(at + 0x1000, OtherFrame);
         }
         return guest;
     }
@@ -111,7 +111,7 @@ public sealed unsafe class MovedCodeTests
         const ulong Last = (1ul << 47) - 0x2000, Directory = 0x70000, Table = 0x71000;
         using TranslatedGuest guest = new(translate);
         guest.Map(First, Frame);
-        *(ulong*)guest.At(0x40000 + (First >> 30) * 0x2000 + 0x1000 + 2 * 8) = OtherFrame | 7;
+        guest.Map(First + 0x2000, OtherFrame);
         *(ulong*)guest.At(0x20000 + 255 * 8) = 0x21000 | 7;
         *(ulong*)guest.At(0x21000 + 511 * 8) = Directory | 7;
         *(ulong*)guest.At(Directory + 511 * 8) = Table | 7;

@@ -95,7 +95,7 @@ internal sealed unsafe class TranslatedGuest : IDisposable
         Cpu.ModeChanged();
     }
 
-    /// <summary>Maps a page beyond the first 2 MiB to a frame, writable for ring 3. Once for each GiB.</summary>
+    /// <summary>Maps a page beyond the first 2 MiB to a frame, writable for ring 3. In each GiB all within the same 2 MiB.</summary>
     public void Map(ulong address, ulong frame)
     {
         ulong tables = 0x40000 + (address >> 30) * 0x2000;

@@ -18,7 +18,7 @@ public sealed unsafe partial class Stubs
 
     public bool IsRefill(nint stub) => Array.IndexOf(_refills, stub) >= 0;
 
-    private const int SiteAfterCall = 5, LimitAfterCall = 9;
+    private const int LimitAfterCall = SiteAfterCall + 4;
 
     private void EmitRefills(ref Assembler asm)
     {
@@ -71,9 +71,7 @@ public sealed unsafe partial class Stubs
         if (write)
             asm.PatchHere(isCode);
         RestoreFlags(ref asm, saved);
-        asm.Pop(HostRegister.Scratch);
-        asm.Load32(HostRegister.Scratch, HostAddress.At(HostRegister.Scratch, SiteAfterCall));
-        asm.Jump(Exit);
+        EmitLeaveBySite(ref asm);
     }
 
     private void LoadMissedPage(ref Assembler asm, int register)

@@ -25,9 +25,7 @@ public sealed unsafe partial class Stubs
         nint stands = asm.JumpIfRcxZero();
         nint runs = asm.Jump();
         asm.PatchShortHere(stands);
-        asm.Pop(HostRegister.Scratch);
-        asm.Load32(HostRegister.Scratch, HostAddress.At(HostRegister.Scratch, SiteAfterCall));
-        asm.Jump(Exit);
+        EmitLeaveBySite(ref asm);
 
         asm.PatchHere(runs);
         asm.FlagsToAx();
@@ -36,8 +34,7 @@ public sealed unsafe partial class Stubs
             asm.Store(_a.Gpr(guest), HostRegister.Of(guest));
         asm.AluMemoryImmediate(Alu.Cmp, _a.VectorsLoaded, 0, wide: false);
         nint none = asm.Jump(Condition.Equal);
-        for (int i = 0; i < 16; i++)
-            MoveYmm(ref asm, 0x7F, i);
+        MoveVectors(ref asm, 0x7F);
         asm.PatchHere(none);
         asm.Store(_a.ShadowRsp, HostRegister.Rsp);
         asm.Load(HostRegister.Rsp, _a.HostRsp);
@@ -56,8 +53,7 @@ public sealed unsafe partial class Stubs
         asm.Load(HostRegister.Rsp, _a.ShadowRsp);
         asm.AluMemoryImmediate(Alu.Cmp, _a.VectorsLoaded, 0, wide: false);
         none = asm.Jump(Condition.Equal);
-        for (int i = 0; i < 16; i++)
-            MoveYmm(ref asm, 0x6F, i);
+        MoveVectors(ref asm, 0x6F);
         asm.PatchHere(none);
         foreach (int guest in Kept)
             asm.Load(HostRegister.Of(guest), _a.Gpr(guest));

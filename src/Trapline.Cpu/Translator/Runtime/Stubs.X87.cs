@@ -30,9 +30,7 @@ public sealed unsafe partial class Stubs
         asm.FlagsFromAx();
         asm.Load(HostRegister.Rax, _a.Spill);
         asm.Pop(HostRegister.Rcx);
-        asm.Pop(HostRegister.Scratch);
-        asm.Load32(HostRegister.Scratch, HostAddress.At(HostRegister.Scratch, 5));
-        asm.Jump(Exit);
+        EmitLeaveBySite(ref asm);
         asm.PatchHere(masked);
         asm.FlagsFromAx();
         asm.Load(HostRegister.Rax, _a.Spill);

@@ -193,8 +193,7 @@ public sealed unsafe partial class Stubs
                 asm.Store(_a.Gpr(guest), HostRegister.Of(guest));
         asm.AluMemoryImmediate(Alu.Cmp, _a.VectorsLoaded, 0, wide: false);
         nint none = asm.Jump(Condition.Equal);
-        for (int i = 0; i < 16; i++)
-            MoveYmm(ref asm, 0x7F, i);
+        MoveVectors(ref asm, 0x7F);
         asm.OpMemory(false, 0xAE0F, 3, _a.Mxcsr);
         asm.OpMemory(false, 0xAE0F, 2, _a.HostMxcsr);
         asm.StoreImmediate(_a.VectorsLoaded, 0, wide: false);
@@ -211,10 +210,19 @@ public sealed unsafe partial class Stubs
         asm.Byte(0xC3);
     }
 
+    private const int SiteAfterCall = 5;
+
+    /// <summary>In a stub that was called: leaves by the site whose number follows the caller's jump of five bytes.</summary>
+    private void EmitLeaveBySite(ref Assembler asm)
+    {
+        asm.Pop(HostRegister.Scratch);
+        asm.Load32(HostRegister.Scratch, HostAddress.At(HostRegister.Scratch, SiteAfterCall));
+        asm.Jump(Exit);
+    }
+
     private void EmitLoadVectors(ref Assembler asm)
     {
-        for (int i = 0; i < 16; i++)
-            MoveYmm(ref asm, 0x6F, i);
+        MoveVectors(ref asm, 0x6F);
         asm.OpMemory(false, 0xAE0F, 2, _a.Mxcsr);
         asm.StoreImmediate(_a.VectorsLoaded, 1, wide: false);
     }
@@ -231,9 +239,7 @@ public sealed unsafe partial class Stubs
         nint masked = asm.Jump(Condition.Equal);
         asm.FlagsFromAx();
         asm.Load(HostRegister.Rax, _a.Spill);
-        asm.Pop(HostRegister.Scratch);
-        asm.Load32(HostRegister.Scratch, HostAddress.At(HostRegister.Scratch, 5));
-        asm.Jump(Exit);
+        EmitLeaveBySite(ref asm);
         asm.PatchHere(masked);
         asm.FlagsFromAx();
         asm.Load(HostRegister.Rax, _a.Spill);
@@ -241,12 +247,15 @@ public sealed unsafe partial class Stubs
         asm.Byte(0xC3);
     }
 
-    /// <summary>VMOVDQU between YMM<paramref name="i"/> and its place in the state: opcode 6F loads, 7F stores.</summary>
-    private void MoveYmm(ref Assembler asm, int opcode, int i)
+    /// <summary>VMOVDQU between all YMM registers and their places in the state: opcode 6F loads, 7F stores.</summary>
+    private void MoveVectors(ref Assembler asm, int opcode)
     {
-        asm.Byte(0xC5);
-        asm.Byte((i < 8 ? 0x80 : 0) | 0x7E);
-        asm.Byte(opcode);
-        asm.Operand(i, _a.Ymm(i));
+        for (int i = 0; i < 16; i++)
+        {
+            asm.Byte(0xC5);
+            asm.Byte((i < 8 ? 0x80 : 0) | 0x7E);
+            asm.Byte(opcode);
+            asm.Operand(i, _a.Ymm(i));
+        }
     }
 }
