@@ -31,7 +31,7 @@ public sealed unsafe partial class SoftwareVcpu
         if (f->X87Last != 0)
         {
             ref ExitSite last = ref _translator!.Site(f->X87Last);
-            s->Fip = last.Rip;
+            s->Fip = last.X87Cleared ? 0 : last.Rip;
             s->Fop = last.X87Opcode;
             s->Fcs = last.X87Cleared ? (ushort)0 : s->Cs.Selector;
         }

@@ -126,8 +126,7 @@ public sealed unsafe partial class BlockTranslator
     private void AddMovedSite(ExitSite site, Translation from, Translation to)
     {
         site.Owner = to;
-        if (!site.X87Cleared) // FNINIT leaves no address behind
-            site.Rip += to.Rip - from.Rip;
+        site.Rip += to.Rip - from.Rip;
         site.Relinks = 0;
         site.Resume = Moved(site.Resume, from, to);
         site.Patch = Moved(site.Patch, from, to);

@@ -34,7 +34,7 @@ public sealed unsafe partial class BlockEmitter
         nint resume = _asm.Here;
         bool live = !i.FlagsDeadBefore;
         if (ModeRules.IsConstant(instruction))
-            return ProbeConstant(i, instruction.MemoryDisplacement64, size, write, resume);
+            return ProbeConstant(i, size, write, resume);
         bool segment = instruction.SegmentPrefix is Register.FS or Register.GS;
         EffectiveAddress32(instruction);
         if (segment)

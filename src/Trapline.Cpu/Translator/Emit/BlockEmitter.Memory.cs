@@ -30,7 +30,7 @@ public sealed unsafe partial class BlockEmitter
         if (i.GroupBegins)
             return ProbeGroup(i, write, resume);
         if (ModeRules.IsConstant(instruction))
-            return ProbeConstant(i, instruction.MemoryDisplacement64, size, write, resume);
+            return ProbeConstant(i, size, write, resume);
         bool exact = EffectiveAddress(instruction, instruction.SegmentPrefix is Register.FS or Register.GS);
         if (i.Facts.Aligned)
             CheckAlignment(i, size, live);
@@ -96,16 +96,14 @@ public sealed unsafe partial class BlockEmitter
 
     private int AddStraddle(ulong rip, bool group) => AddSite(new ExitSite { Kind = ExitKind.Straddle, Form = LinkForm.Near, Rip = rip, Group = group });
 
-    private HostAddress ProbeConstant(in GuestInstruction i, ulong address, int size, bool write, nint resume)
+    private HostAddress ProbeConstant(in GuestInstruction i, int size, bool write, nint resume)
     {
+        ulong address = i.Iced.MemoryDisplacement64;
         int slot = (int)(address >> 12 & SoftTlb.IndexMask) * 8;
         int tags = addresses.TlbTags(_context, write);
         HostAddress tag = new(HostRegister.None, HostRegister.None, 0, tags + slot);
         bool live = !i.FlagsDeadBefore, moves = i.Iced.MemoryBase == Register.RIP;
-        if (moves)
-            CodeAddress(HostRegister.Scratch, address & ~0xFFFul);
-        else
-            _asm.Constant(HostRegister.Scratch, address & ~0xFFFul);
+        ConstantAddress(i.Iced, mask: ~0xFFFul);
         SaveFlags(live);
         _asm.AluMemory(Alu.Cmp, HostRegister.Scratch, tag);
         if (moves)

@@ -84,13 +84,14 @@ public sealed unsafe partial class BlockEmitter
         NoteRelocation(negative ? RelocationKind.Negative : RelocationKind.Address);
     }
 
-    /// <summary>The address of an operand without registers into r14. Flags stay.</summary>
-    private void ConstantAddress(in Instruction instruction)
+    /// <summary>The address of an operand without registers, or its page's, into r14. Flags stay.</summary>
+    private void ConstantAddress(in Instruction instruction, ulong mask = ulong.MaxValue)
     {
+        ulong address = instruction.MemoryDisplacement64 & mask;
         if (instruction.MemoryBase == Register.RIP)
-            CodeAddress(HostRegister.Scratch, instruction.MemoryDisplacement64);
+            CodeAddress(HostRegister.Scratch, address);
         else
-            _asm.Constant(HostRegister.Scratch, instruction.MemoryDisplacement64);
+            _asm.Constant(HostRegister.Scratch, address);
     }
 
     private void StoreSite(in HostAddress to, int site)
