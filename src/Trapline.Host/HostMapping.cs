@@ -12,15 +12,11 @@ namespace Trapline.Host;
 public sealed unsafe class HostMapping : IDisposable
 {
     private byte* _base;
-    private SafeFileHandle? _file;
-    private bool _isShared;
 
-    private HostMapping(byte* start, ulong length, SafeFileHandle? file)
+    private HostMapping(byte* start, ulong length)
     {
         _base = start;
         Length = length;
-        _file = file;
-        _isShared = file is not null;
     }
 
     /// <summary>Bytes mapped; a multiple of the host page size.</summary>
@@ -28,57 +24,32 @@ public sealed unsafe class HostMapping : IDisposable
 
     public byte* Base => _base;
 
-    /// <summary>Maps <paramref name="length"/> bytes of a new anonymous file (memfd) that read as zero and are committed when touched.</summary>
-    /// <exception cref="Win32Exception">The host refused the memory.</exception>
-    public static HostMapping CreateShared(string name, ulong length)
-    {
-        SafeFileHandle file = AnonymousFile.Create(name, length);
-        try
-        {
-            return new HostMapping(Map(null, length, Libc.MapShared, file, 0), length, file);
-        }
-        catch
-        {
-            file.Dispose();
-            throw;
-        }
-    }
-
     /// <summary>Maps private zeroed memory that is committed when touched.</summary>
     /// <exception cref="Win32Exception">The host refused the memory.</exception>
-    public static HostMapping CreatePrivate(ulong length) => new(Map(null, length, Libc.MapPrivate | Libc.MapAnonymous, null, 0), length, null);
+    public static HostMapping CreatePrivate(ulong length) => new(Map(null, length, Libc.MapPrivate | Libc.MapAnonymous, null, 0), length);
+
+    /// <summary>
+    /// From an offset on, private memory comes in huge pages where the host has them (madvise(2), MADV_HUGEPAGE): for what is used densely. One fault of the
+    /// host then commits 2 MiB, and its own TLB reaches 512 times as far.
+    /// </summary>
+    public void PreferHugePages(ulong from = 0) => _ = Libc.Madvise(_base + from, Length - from, Libc.MadvHugePage); // a host that cannot gives the same memory
 
     /// <summary>Maps a part of a file privately: pages come in when touched and are copied when written; the file never changes.</summary>
     /// <param name="file">Stays the caller's, who may close it.</param>
     /// <exception cref="Win32Exception">The host refused the memory.</exception>
-    public static HostMapping CreateCopyOnWrite(SafeFileHandle file, ulong offset, ulong length) => new(Map(null, length, Libc.MapPrivate, file, offset), length, null);
-
-    /// <summary>Hands over the anonymous file of a shared mapping; the mapping shares its pages still.</summary>
-    public SafeFileHandle TakeFile()
-    {
-        SafeFileHandle file = _file ?? throw new InvalidOperationException("the mapping has no file of its own");
-        _file = null;
-        return file;
-    }
+    public static HostMapping CreateCopyOnWrite(SafeFileHandle file, ulong offset, ulong length) => new(Map(null, length, Libc.MapPrivate, file, offset), length);
 
     /// <summary>
     /// Maps a part of a file privately at the same address in place of what is there. Nobody may access the mapping meanwhile. What was written
     /// to a private mapping before is gone.
     /// </summary>
     /// <exception cref="Win32Exception">The host refused; what was mapped is there still.</exception>
-    public void ReplaceByCopyOnWrite(SafeFileHandle file, ulong offset)
-    {
-        Map(_base, Length, Libc.MapPrivate | Libc.MapFixed, file, offset);
-        _isShared = false;
-    }
+    public void ReplaceByCopyOnWrite(SafeFileHandle file, ulong offset) => Map(_base, Length, Libc.MapPrivate | Libc.MapFixed, file, offset);
 
-    /// <summary>
-    /// Gives pages back to the host. Shared pages read as zero afterwards, those of a private mapping as what is mapped (madvise(2), MADV_REMOVE and
-    /// MADV_DONTNEED).
-    /// </summary>
+    /// <summary>Gives pages back to the host. They read as zero afterwards, or as the file that is mapped (madvise(2), MADV_DONTNEED).</summary>
     /// <returns>False if the host refused.</returns>
     public bool TryRelease(ulong offset, ulong length) =>
-        offset <= Length && length <= Length - offset && Libc.Madvise(_base + offset, length, _isShared ? Libc.MadvRemove : Libc.MadvDontNeed) == 0;
+        offset <= Length && length <= Length - offset && Libc.Madvise(_base + offset, length, Libc.MadvDontNeed) == 0;
 
     public void Dispose()
     {
@@ -86,7 +57,6 @@ public sealed unsafe class HostMapping : IDisposable
             return;
         Libc.Munmap(_base, Length);
         _base = null;
-        _file?.Dispose();
     }
 
     private static byte* Map(byte* at, ulong length, int flags, SafeFileHandle? file, ulong offset)

@@ -54,7 +54,7 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
     public const int PageShift = 12;
     public const ulong PageSize = 1ul << PageShift;
 
-    private const string BackingName = "trapline-ram";
+    private const string TemplateName = "trapline-ram";
 
     private readonly HostMapping _backing;
     private readonly HostMapping _marks;
@@ -89,8 +89,12 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
             size = Math.Max(size, region.Offset + region.Length);
         if (template != null && template.Length != size)
             throw new ArgumentException($"a template of {template.Length} bytes is not one of {size} bytes of memory", nameof(template));
-        _backing = template == null ? HostMapping.CreateShared(BackingName, size) : HostMapping.CreateCopyOnWrite(template.File, template.Offset, size);
-        if (template != null)
+        _backing = template == null ? HostMapping.CreatePrivate(size) : HostMapping.CreateCopyOnWrite(template.File, template.Offset, size);
+        if (template == null)
+        {
+            _backing.PreferHugePages();
+        }
+        else
         {
             // What it has beside its file is this memory's own from here on.
             _template = template.Share([]);
@@ -117,44 +121,37 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
     /// meanwhile.
     /// </summary>
     /// <remarks>
-    /// Free of copying the first time, or when nothing was written since the last. Later, what was written goes back into the template if nobody else
-    /// uses it. If somebody does, what was written is given beside it if it is little; else all that is stored is copied.
+    /// The first time, what is not zero is copied, and what was written since whenever somebody else uses the last template, unless it is little: then it is given
+    /// beside that. Else it goes back into the last template, which costs no more than what was written.
     /// </remarks>
     /// <exception cref="System.ComponentModel.Win32Exception">The host refused memory; nothing has changed.</exception>
     public MemoryTemplate Freeze()
     {
-        if (_template == null)
+        List<(ulong Start, ulong Length)> written = PrivatePages.Find(_backing.Base, _backing.Length);
+        if (_template != null && written.Count == 0)
+            return _template.Share();
+        if (_template is { IsAnonymous: true, IsShared: false })
         {
-            _template = new MemoryTemplate(_backing.TakeFile(), 0, _backing.Length, isAnonymous: true);
-            _backing.ReplaceByCopyOnWrite(_template.File, 0);
+            CopyTo(_template, written);
+            _backing.ReplaceByCopyOnWrite(_template.File, _template.Offset);
+            return _template.Share();
         }
-        else if (PrivatePages.Find(_backing.Base, _backing.Length) is { Count: > 0 } written)
+        if (_template != null && written.Aggregate(0ul, (sum, range) => sum + range.Length) <= MostBeside)
+            return _template.Share([.. written.Select(range => (range.Start, new Span<byte>(_backing.Base + range.Start, (int)range.Length).ToArray()))]);
+        MemoryTemplate next = new(AnonymousFile.Create(TemplateName, _backing.Length), 0, _backing.Length, isAnonymous: true);
+        try
         {
-            if (_template is not { IsAnonymous: true, IsShared: false })
-            {
-                if (written.Aggregate(0ul, (sum, range) => sum + range.Length) <= MostBeside)
-                    return _template.Share([.. written.Select(range => (range.Start, new Span<byte>(_backing.Base + range.Start, (int)range.Length).ToArray()))]);
-                MemoryTemplate next = new(AnonymousFile.Create(BackingName, _backing.Length), 0, _backing.Length, isAnonymous: true);
-                try
-                {
-                    CopyTo(next, _template.StoredRanges);
-                    CopyTo(next, written);
-                    _backing.ReplaceByCopyOnWrite(next.File, 0);
-                }
-                catch
-                {
-                    next.Dispose();
-                    throw;
-                }
-                _template.Dispose();
-                _template = next;
-            }
-            else
-            {
-                CopyTo(_template, written);
-                _backing.ReplaceByCopyOnWrite(_template.File, _template.Offset);
-            }
+            CopyTo(next, _template?.StoredRanges ?? []);
+            CopyTo(next, _template == null ? NotZero(written) : written);
+            _backing.ReplaceByCopyOnWrite(next.File, 0);
         }
+        catch
+        {
+            next.Dispose();
+            throw;
+        }
+        _template?.Dispose();
+        _template = next;
         return _template.Share();
     }
 
@@ -359,6 +356,23 @@ public sealed unsafe class GuestMemory : IGuestMemory, IDisposable
         foreach (IMemoryObserver observer in _observers)
             observer.MapChanged();
         dirty.ForEach(visit);
+    }
+
+    /// <summary>The pages of some ranges that hold anything: a huge page comes as a whole, however little of it is used.</summary>
+    private List<(ulong Start, ulong Length)> NotZero(IEnumerable<(ulong Start, ulong Length)> ranges)
+    {
+        List<(ulong Start, ulong Length)> kept = [];
+        foreach ((ulong start, ulong length) in ranges)
+            for (ulong page = start; page < start + length; page += PageSize)
+            {
+                if (!new ReadOnlySpan<byte>(_backing.Base + page, (int)PageSize).ContainsAnyExcept((byte)0))
+                    continue;
+                if (kept is [.., { } last] && last.Start + last.Length == page)
+                    kept[^1] = last with { Length = last.Length + PageSize };
+                else
+                    kept.Add((page, PageSize));
+            }
+        return kept;
     }
 
     private void CopyTo(MemoryTemplate template, IEnumerable<(ulong Start, ulong Length)> ranges)

@@ -33,6 +33,19 @@ public sealed unsafe class MemoryTemplateTests
         Assert.Equal((0, 4, 0), (At(parent, 0x100000), At(first, 0x100000), At(second, 0x100000)));
     }
 
+    [Fact]
+    public void TheFirstTemplateStoresOnlyWhatIsNotZero()
+    {
+        using GuestMemory parent = GuestMemory.Flat(Size);
+        Put(parent, 0x5000, 0);
+        Put(parent, 0x6000, 1);
+        Put(parent, 0x7FFF, 2);
+        Put(parent, 0x200000, 3);
+        using MemoryTemplate template = parent.Freeze();
+        Assert.Equal([(0x6000ul, 0x2000ul), (0x200000ul, 0x1000ul)], template.StoredRanges);
+        Assert.Equal((0, 1, 2, 3), (At(parent, 0x5000), At(parent, 0x6000), At(parent, 0x7FFF), At(parent, 0x200000)));
+    }
+
     [Theory]
     [InlineData(false)] // what was written goes back into the template
     [InlineData(true)]  // somebody uses the template still: a new one is made

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Trapline.Host;
 
 namespace Trapline.Cpu.Interpreter;
 
@@ -14,6 +15,10 @@ public sealed unsafe class BlockCache : IDisposable
     private const int JumpSize = 1 << 14;
     public const int MaxOps = 64;
 
+    /// <summary>What a vCPU that runs little decodes, such as that of a copy: not worth a huge page.</summary>
+    private const nuint Small = 2 << 20;
+
+    private readonly HostMapping _mapping;
     private readonly byte* _arena;
     private readonly nuint _arenaSize;
     private readonly BlockIndex _index;
@@ -33,7 +38,10 @@ public sealed unsafe class BlockCache : IDisposable
     public BlockCache(nuint arenaSize = 24 << 20)
     {
         _arenaSize = arenaSize;
-        _arena = (byte*)NativeMemory.AlignedAlloc(arenaSize, BlockIndex.Alignment);
+        _mapping = HostMapping.CreatePrivate(arenaSize);
+        if (arenaSize > Small)
+            _mapping.PreferHugePages(Small);
+        _arena = _mapping.Base;
         _index = new BlockIndex(_arena);
         _jumps = (JumpEntry*)NativeMemory.AllocZeroed(JumpSize, (nuint)sizeof(JumpEntry));
     }
@@ -154,7 +162,7 @@ public sealed unsafe class BlockCache : IDisposable
 
     public void Dispose()
     {
-        NativeMemory.AlignedFree(_arena);
+        _mapping.Dispose();
         _index.Dispose();
         _twins.Dispose();
         NativeMemory.Free(_jumps);

@@ -79,10 +79,10 @@ public sealed unsafe partial class BlockTranslator
         uint slot = LowLayout.JumpSlot(translation.Rip);
         if (_low.JumpTargets[slot] == translation.Entry)
             _low.JumpKeys[slot] = EmptyJump(slot);
-        _sites.Add(new ExitSite { Kind = ExitKind.Attention, Rip = translation.Rip });
+        int leave = _sites.Add(new ExitSite { Kind = ExitKind.Attention, Rip = translation.Rip });
         Assembler asm = At(translation.Entry);
         asm.Call(_stubs.ExitByCall);
-        asm.Int32(_sites.Count - 1);
+        asm.Int32(leave);
         if (translation.Origin != null && translation.Origin->Native == translation.Entry)
             Forget(translation.Origin);
     }

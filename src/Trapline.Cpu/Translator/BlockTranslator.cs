@@ -29,7 +29,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     private readonly Addresses _addresses;
     private readonly ExecutableCode _code;
     private readonly Stubs _stubs;
-    private readonly List<ExitSite> _sites = [];
+    private readonly ExitSites _sites = new();
     private readonly LinkScopes _scopes = new();
     private readonly BlockAnalysis _analysis = new();
     private readonly BlockEmitter _emitter;
@@ -77,7 +77,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         return lines;
     }
 
-    public ref ExitSite Site(uint number) => ref System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_sites)[(int)number];
+    public ref ExitSite Site(uint number) => ref _sites[(int)number];
 
     /// <summary>Runs from a host address until something needs managed code. Returns the exit site's number.</summary>
     public uint Enter(nint entry, bool vectors)

@@ -12,7 +12,7 @@ namespace Trapline.Cpu.Translator.Debugging;
 internal sealed unsafe class TranslationListing
 {
     private readonly Stubs _stubs;
-    private readonly List<ExitSite> _sites;
+    private readonly ExitSites _sites;
     private readonly HostSymbols _symbols;
     private readonly NasmFormatter _guest = new(Style());
     private readonly NasmFormatter _host;
@@ -25,7 +25,7 @@ internal sealed unsafe class TranslationListing
     /// <summary>The call of LoadVectors, LoadX87 or a refill is followed by a jump, and that by a site's number; a refill's by a limit, too.</summary>
     private int _dataAfterJump;
 
-    public TranslationListing(Addresses addresses, Stubs stubs, List<ExitSite> sites, LowLayout low)
+    public TranslationListing(Addresses addresses, Stubs stubs, ExitSites sites, LowLayout low)
     {
         (_stubs, _sites) = (stubs, sites);
         _symbols = new HostSymbols(addresses, stubs, low);

@@ -170,7 +170,7 @@ public sealed unsafe partial class BlockEmitter
             _asm.Byte(0xCC);
     }
 
-    private ref ExitSite Site(int number) => ref System.Runtime.InteropServices.CollectionsMarshal.AsSpan(sites)[number];
+    private ref ExitSite Site(int number) => ref sites[number];
 
     private void EmitGuestCall(in GuestInstruction i)
     {

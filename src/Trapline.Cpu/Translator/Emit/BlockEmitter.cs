@@ -15,7 +15,7 @@ namespace Trapline.Cpu.Translator.Emit;
 /// At every instruction boundary all guest registers are in their homes and the guest's live flags in the host's, so that execution can leave
 /// and resume there. Between boundaries RCX and r14 are free.
 /// </remarks>
-public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs, List<ExitSite> sites)
+public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs, ExitSites sites)
 {
     private readonly List<ColdPath> _cold = [];
     private Assembler _asm;
@@ -192,11 +192,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
     }
 
     /// <summary>Registers an exit; its number goes after the call that leaves.</summary>
-    private int AddSite(in ExitSite site)
-    {
-        sites.Add(site with { Owner = _translation, Vectors = _vectors });
-        return sites.Count - 1;
-    }
+    private int AddSite(in ExitSite site) => sites.Add(site with { Owner = _translation, Vectors = _vectors });
 
     /// <summary>Leaves here.</summary>
     private void EmitExit(in ExitSite site)
