@@ -145,7 +145,7 @@ public sealed unsafe partial class SoftwareVcpu
             }
             bool again = site.Kind switch
             {
-                ExitKind.Window => MoveWindow(f->ExitAddress, site) && !site.Owner!.Dropped,
+                ExitKind.Window => MoveWindow(f->ExitAddress, site) && translator.OwnerOf(site) != null,
                 ExitKind.ReadMiss or ExitKind.WriteMiss => Fill(f->ExitAddress, site.Size, site.Kind == ExitKind.WriteMiss) && MayResume(site, window),
                 ExitKind.JumpMiss => Canonical(f->ExitAddress, 1) && translator.AddStop(f->ExitAddress),
                 _ => false,

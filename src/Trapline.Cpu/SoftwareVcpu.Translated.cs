@@ -108,7 +108,7 @@ public sealed unsafe partial class SoftwareVcpu
                     break;
                 case ExitKind.Window:
                     translator.Counters.WindowMisses++;
-                    if (MoveWindow(f->ExitAddress, site) && !site.Owner!.Dropped)
+                    if (MoveWindow(f->ExitAddress, site) && translator.OwnerOf(site) != null)
                     {
                         entry = site.Resume;
                         vectors = site.Vectors;
@@ -184,7 +184,7 @@ public sealed unsafe partial class SoftwareVcpu
 
     /// <summary>Translated code can go on where it left: its bytes are the same, and so is the stack window that it checked, if it did.</summary>
     /// <param name="window">The window's page when it left. Filling the TLB may evict a large page, which closes the window.</param>
-    private bool MayResume(in ExitSite site, ulong window) => !site.Owner!.Dropped && _low.Frame->WindowPage == window;
+    private bool MayResume(in ExitSite site, ulong window) => _translator!.OwnerOf(site) != null && _low.Frame->WindowPage == window;
 
     /// <summary>One instruction by the interpreter; then the block that follows, or null if the main loop must look at events.</summary>
     private Block* InterpretOne()
@@ -213,9 +213,8 @@ public sealed unsafe partial class SoftwareVcpu
         BlockTranslator translator = _translator!;
         CpuState* s = State;
         ulong rip = site.Rip;
-        Hoisting hoisting = site.Owner!.Hoisting & ~without;
         s->Rip = rip;
-        if (translator.NeedsFlush || !Mmu.Translate(rip, Access.Fetch | UserBit, out ulong gpa, out _) || !_memory.TryGetPage(gpa, out ulong page, out _))
+        if (translator.OwnerOf(site) is not { } owner || translator.NeedsFlush || !Mmu.Translate(rip, Access.Fetch | UserBit, out ulong gpa, out _) || !_memory.TryGetPage(gpa, out ulong page, out _))
             return null;
         Block* block = _blocks.FindFirst(page + (gpa & 0xFFF), rip, s->Mode);
         if (block == null)
@@ -223,7 +222,7 @@ public sealed unsafe partial class SoftwareVcpu
             UnpackFlags(f);
             block = FindBlock(s->Mode);
         }
-        return block == null ? null : translator.Find(block, hoisting);
+        return block == null ? null : translator.Find(block, owner.Hoisting & ~without);
     }
 
     /// <summary>

@@ -17,7 +17,7 @@ public sealed unsafe class BlockAnalysis
     public GuestBlock Block { get; } = new();
 
     /// <summary>Ranges of the page (offset, length) that were looked at for flags.</summary>
-    public List<(int Start, int Length)> Looked { get; } = [];
+    public List<(ushort Start, ushort Length)> Looked { get; } = [];
 
     /// <summary>For reading single instructions.</summary>
     public BlockReader Reader { get; } = new();
@@ -64,7 +64,7 @@ public sealed unsafe class BlockAnalysis
             return CodeFacts.Arithmetic;
         int within = (int)(target & 0xFFF);
         RflagsBits live = Reader.LiveAt(_page + within, 4096 - within, target, Block.Code32, out int looked);
-        Looked.Add((within, looked));
+        Looked.Add(((ushort)within, (ushort)looked));
         return live;
     }
 

@@ -26,8 +26,9 @@ public sealed unsafe partial class BlockTranslator
     /// <summary>Every decoded block is gone. Translations stay, and find their blocks as those are decoded anew (<see cref="Attach(Block*)"/>).</summary>
     public void BlocksForgotten()
     {
-        foreach (Translation translation in _table.Values)
+        foreach (Translation translation in _translations.All)
             translation.Origin = null;
+        _orphans = true;
     }
 
     /// <summary>Drops translations that depend on any byte of a written range.</summary>
@@ -54,7 +55,7 @@ public sealed unsafe partial class BlockTranslator
             return true;
         if ((translation.Offset & ~0xFFFul) != page)
             return false;
-        foreach ((int from, int length) in translation.Ranges)
+        foreach ((ushort from, ushort length) in translation.Ranges)
             if (from < end && start < from + length)
                 return true;
         return false;
@@ -65,15 +66,16 @@ public sealed unsafe partial class BlockTranslator
         translation.Dropped = true;
         Counters.Dropped++;
         Watcher?.Dropped(translation);
-        _table.Remove(translation.Key);
+        _translations.Remove(translation);
         ForgetMovable(translation);
-        _numbered[translation.Number] = null;
-        foreach (int number in translation.Incoming)
+        for (int number = translation.Incoming; number != 0;)
         {
-            ref ExitSite site = ref Site((uint)number);
+            ref ExitSite site = ref _sites[number];
             // A dropped block's entry was overwritten, perhaps with this very jump. What is left of it leads to an overwritten entry in turn.
-            if (!site.Owner!.Dropped)
+            if (OwnerOf(site) != null)
                 Unlink(ref site);
+            number = site.NextIncoming;
+            site.LinkedTo = 0;
         }
         // The jump cache must look anew, or every jump here would leave; a caller that is under way still comes here: leave at once.
         uint slot = LowLayout.JumpSlot(translation.Rip);
@@ -97,13 +99,13 @@ public sealed unsafe partial class BlockTranslator
     /// <summary>Empties the code cache and everything that leads into it.</summary>
     public void Flush()
     {
-        Watcher?.Flushed(_table.Count, _code.IsFull ? "the code cache is full" : _scopes.Exhausted ? "the link numbers are used up" : "the guest's memory map changed");
-        foreach (Translation translation in _table.Values)
+        Watcher?.Flushed(_translations.Count, _code.IsFull ? "the code cache is full" : _scopes.Exhausted ? "the link numbers are used up" : "the guest's memory map changed");
+        foreach (Translation translation in _translations.All)
             if (translation.Origin != null && translation.Origin->Native == translation.Entry)
                 Forget(translation.Origin);
-        _table.Clear();
+        _translations.Clear();
+        _orphans = false;
         _movable.Clear();
-        _numbered.Clear();
         _pages.Clear();
         _sites.Clear();
         _sites.Add(default); // number 0: the jump cache missed

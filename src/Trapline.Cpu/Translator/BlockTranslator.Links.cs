@@ -15,7 +15,7 @@ public sealed unsafe partial class BlockTranslator
     public void Link(uint number, Block* target)
     {
         ref ExitSite site = ref Site(number);
-        if (site.Owner is null || site.Owner.Dropped || _numbered[target->Translation] is not { } to)
+        if (OwnerOf(site) == null || _translations[target->Translation] is not { } to)
             return;
         Assembler asm = At(site.Patch);
         switch (site.Form)
@@ -43,7 +43,7 @@ public sealed unsafe partial class BlockTranslator
                 NoteLinked(id, target);
                 break;
         }
-        to.Incoming.Add((int)number);
+        NoteIncoming((int)number, to);
         Counters.Linked++;
     }
 
@@ -51,11 +51,34 @@ public sealed unsafe partial class BlockTranslator
     public void LinkStraddle(uint number, Translation to)
     {
         ref ExitSite site = ref Site(number);
-        if (site.Owner!.Dropped)
+        if (OwnerOf(site) == null)
             return;
         At(site.Patch).Patch(site.Patch, to.Entry);
-        to.Incoming.Add((int)number);
+        NoteIncoming((int)number, to);
         Counters.Linked++;
+    }
+
+    /// <summary>From now on the site leads to a translation, and no longer to where it led.</summary>
+    private void NoteIncoming(int number, Translation to)
+    {
+        ref ExitSite site = ref _sites[number];
+        if (site.LinkedTo == to.Number)
+            return;
+        if (site.LinkedTo != 0)
+        {
+            if (site.NextIncoming != 0)
+                _sites[site.NextIncoming].PreviousIncoming = site.PreviousIncoming;
+            if (site.PreviousIncoming != 0)
+                _sites[site.PreviousIncoming].NextIncoming = site.NextIncoming;
+            else if (_translations[site.LinkedTo] is { } before)
+                before.Incoming = site.NextIncoming;
+        }
+        site.LinkedTo = to.Number;
+        site.PreviousIncoming = 0;
+        site.NextIncoming = to.Incoming;
+        if (to.Incoming != 0)
+            _sites[to.Incoming].PreviousIncoming = number;
+        to.Incoming = number;
     }
 
     /// <summary>Without PCIDs every switch of address space ends a scope: then looking a target up each time is cheaper than linking it anew.</summary>

@@ -47,7 +47,7 @@ public sealed unsafe partial class BlockTranslator
         Block elsewhere = *block;
         elsewhere.Rip = rip;
         if (TryTranslate(&elsewhere, hoisting, out _))
-            _table[TranslationKey.Of(&elsewhere, hoisting)].Origin = null; // it does not outlive this call
+            _translations.Find(TranslationKey.Of(&elsewhere, hoisting))!.Origin = null; // it does not outlive this call
     }
 
     private Translation Move(Translation from, Block* block)
@@ -55,6 +55,7 @@ public sealed unsafe partial class BlockTranslator
         Assembler hot = _code.BeginHot(), cold = _code.BeginCold();
         Translation to = new()
         {
+            Number = _translations.NextNumber,
             Offset = from.Offset,
             SecondOffset = Block.NoPage,
             Rip = block->Rip,
@@ -125,7 +126,8 @@ public sealed unsafe partial class BlockTranslator
     /// <summary>Nothing is linked in the copy, whatever is in what it was copied from.</summary>
     private void AddMovedSite(ExitSite site, Translation from, Translation to)
     {
-        site.Owner = to;
+        site.Owner = to.Number;
+        site.LinkedTo = site.NextIncoming = site.PreviousIncoming = 0;
         site.Rip += to.Rip - from.Rip;
         site.Relinks = 0;
         site.Resume = Moved(site.Resume, from, to);

@@ -33,8 +33,10 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     private readonly LinkScopes _scopes = new();
     private readonly BlockAnalysis _analysis = new();
     private readonly BlockEmitter _emitter;
-    private readonly Dictionary<TranslationKey, Translation> _table = [];
-    private readonly List<Translation?> _numbered = [];
+    private readonly TranslationTable _translations = new();
+
+    /// <summary>Some translation's decoded block is gone: whoever decodes a block anew must look.</summary>
+    private bool _orphans;
     private readonly Dictionary<ulong, List<Translation>> _pages = [];
 
     public BlockTranslator(LowLayout low, GuestMemory memory, VcpuMmu mmu, CpuModel model, TranslatorOptions options)
@@ -78,6 +80,9 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     }
 
     public ref ExitSite Site(uint number) => ref _sites[(int)number];
+
+    /// <summary>The translation that a site is in; null if it was dropped.</summary>
+    public Translation? OwnerOf(in ExitSite site) => _translations[site.Owner];
 
     /// <summary>Runs from a host address until something needs managed code. Returns the exit site's number.</summary>
     public uint Enter(nint entry, bool vectors)
@@ -143,11 +148,18 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     private nint Emit(Block* block, byte* code, Hoisting hoisting)
     {
         GuestBlock guest = _analysis.Block;
-        Translation translation = new() { Offset = block->Offset, SecondOffset = block->SecondOffset, Rip = block->Rip, Mode = block->Mode, Hoisting = hoisting };
+        Translation translation = new()
+        {
+            Number = _translations.NextNumber,
+            Offset = block->Offset,
+            SecondOffset = block->SecondOffset,
+            Rip = block->Rip,
+            Mode = block->Mode,
+            Hoisting = hoisting,
+        };
         _emitter.Emit(_analysis, code, BlockMode.Context(block->Mode), _options.Count, translation, _code);
         int within = (int)(block->Offset & 0xFFF);
-        translation.Ranges.Add((within, Math.Min(guest.Bytes, 4096 - within)));
-        translation.Ranges.AddRange(_analysis.Looked);
+        translation.Ranges = [((ushort)within, (ushort)Math.Min(guest.Bytes, 4096 - within)), .. _analysis.Looked];
         Keep(block, translation);
         Counters.Translated++;
         Counters.GuestInstructions += guest.Count;
@@ -157,9 +169,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
 
     private void Keep(Block* block, Translation translation)
     {
-        _table[translation.Key] = translation;
-        translation.Number = _numbered.Count;
-        _numbered.Add(translation);
+        _translations.Add(translation);
         AddToPage(block->Offset & ~0xFFFul, translation);
         if (block->SecondOffset != Block.NoPage)
         {
@@ -180,13 +190,13 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     public Translation? Find(Block* block, Hoisting hoisting)
     {
         TranslationKey key = TranslationKey.Of(block, hoisting);
-        return _table.TryGetValue(key, out Translation? found) ? found : TryTranslate(block, hoisting, out _) ? _table[key] : null;
+        return _translations.Find(key) ?? (TryTranslate(block, hoisting, out _) ? _translations.Find(key) : null);
     }
 
     /// <summary>A block was decoded anew: its translation may still be there, or one of the same bytes elsewhere.</summary>
     public void Attach(Block* block)
     {
-        if (_table.TryGetValue(TranslationKey.Of(block, Hoisting.All), out Translation? found))
+        if (_orphans && _translations.Find(TranslationKey.Of(block, Hoisting.All)) is { } found)
             Attach(block, found);
         else if (!NeedsFlush)
             TryMove(block, Hoisting.All);
@@ -230,5 +240,6 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         _mmu.Listener = null;
         _mmu.Spaces = null;
         _code.Dispose();
+        _sites.Dispose();
     }
 }

@@ -71,5 +71,11 @@ public struct ExitSite
     /// <summary>For windows: bytes from the missed address to the window's end.</summary>
     public int Span;
 
-    public Translation? Owner;
+    /// <summary>The number of the translation that it is in; 0 if in none.</summary>
+    public int Owner;
+
+    /// <summary>The translation whose entry it leads to, or led to last; 0 if it was never linked. Its sites are a list (<see cref="Translation.Incoming"/>).</summary>
+    public int LinkedTo;
+    public int NextIncoming;
+    public int PreviousIncoming;
 }

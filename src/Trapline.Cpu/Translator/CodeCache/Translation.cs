@@ -21,7 +21,10 @@ public sealed unsafe class Translation
     internal TranslationKey Key => new(Offset, SecondOffset, Rip, Mode, Hoisting);
 
     /// <summary>Its place in the translator's list, until the code cache is emptied.</summary>
-    internal int Number { get; set; }
+    internal int Number { get; init; }
+
+    /// <summary>The next one in the same chain of the <see cref="TranslationTable"/>.</summary>
+    internal Translation? Next;
 
     public nint Entry { get; set; }
     public int HotBytes { get; set; }
@@ -33,10 +36,10 @@ public sealed unsafe class Translation
     public int CodeBytes => HotBytes + ColdBytes;
 
     /// <summary>Ranges of guest bytes (offset in the page, length) that it depends on: its own, and those looked at for flags.</summary>
-    public List<(int Start, int Length)> Ranges { get; init; } = [];
+    public (ushort Start, ushort Length)[] Ranges { get; set; } = [];
 
-    /// <summary>Sites linked to its entry.</summary>
-    public List<int> Incoming { get; } = [];
+    /// <summary>The first of the sites that are linked to its entry; 0 if there is none.</summary>
+    internal int Incoming { get; set; }
 
     /// <summary>Its own sites' numbers: first and one past the last.</summary>
     public int FirstSite { get; set; }

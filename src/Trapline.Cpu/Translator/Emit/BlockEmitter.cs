@@ -192,7 +192,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
     }
 
     /// <summary>Registers an exit; its number goes after the call that leaves.</summary>
-    private int AddSite(in ExitSite site) => sites.Add(site with { Owner = _translation, Vectors = _vectors });
+    private int AddSite(in ExitSite site) => sites.Add(site with { Owner = _translation.Number, Vectors = _vectors });
 
     /// <summary>Leaves here.</summary>
     private void EmitExit(in ExitSite site)
