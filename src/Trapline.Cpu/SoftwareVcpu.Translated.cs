@@ -164,7 +164,10 @@ public sealed unsafe partial class SoftwareVcpu
                     UnpackFlags(f);
                     s->Rip = site.Rip;
                     if (Volatile.Read(ref s->Attention) != 0)
+                    {
+                        translator.NoteAttention(site);
                         return null;
+                    }
                     block = FindBlock(s->Mode);
                     if (block == null || block->Native == 0)
                         return block;
@@ -187,12 +190,15 @@ public sealed unsafe partial class SoftwareVcpu
     private bool MayResume(in ExitSite site, ulong window) => _translator!.OwnerOf(site) != null && _low.Frame->WindowPage == window;
 
     /// <summary>One instruction by the interpreter; then the block that follows, or null if the main loop must look at events.</summary>
-    private Block* InterpretOne()
+    private Block* InterpretOne() => InterpretSingle() && Volatile.Read(ref State->Attention) == 0 ? FindBlock(State->Mode) : null;
+
+    /// <summary>One instruction by the interpreter. False: the main loop must look at events.</summary>
+    private bool InterpretSingle()
     {
         CpuState* s = State;
         Block* single = FindBlock(s->Mode | BlockMode.Single);
         if (single == null)
-            return null;
+            return false;
         Op* op = Block.Ops(single);
         _translator!.CountInterpreted(op->Code);
         int status = op->Run(this, s, op);
@@ -202,9 +208,9 @@ public sealed unsafe partial class SoftwareVcpu
         if (status != Status.BlockEnd)
         {
             Leave(op, status);
-            return null;
+            return false;
         }
-        return Volatile.Read(ref s->Attention) != 0 ? null : FindBlock(s->Mode);
+        return true;
     }
 
     /// <summary>Code whose hoisted check does not hold goes on in a translation without that kind of check; null if there is none.</summary>

@@ -194,8 +194,16 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver, 
                 block = RunTranslated(block);
                 continue;
             }
-            if (_translator != null && _lockstep == null && ++block->Heat == TranslatorOptions.WarmAfter && TryTranslate(block))
-                continue;
+            if (_translator != null && _lockstep == null)
+            {
+                if (block->Rip == _translator.WatchedLoop && _translator.IsWatched(block))
+                {
+                    block = WatchLoop(block);
+                    continue;
+                }
+                if (++block->Heat == TranslatorOptions.WarmAfter && TryTranslate(block))
+                    continue;
+            }
             Op* op = Block.Ops(block);
             int status;
             while ((status = op->Run(this, s, op)) == Status.Next)

@@ -19,6 +19,20 @@ public sealed unsafe class BlockAnalysis
     /// <summary>Ranges of the page (offset, length) that were looked at for flags.</summary>
     public List<(ushort Start, ushort Length)> Looked { get; } = [];
 
+    /// <summary>Ranges of its page that the block's instructions lie in.</summary>
+    public IEnumerable<(ushort Start, ushort Length)> OwnRanges()
+    {
+        if (!Block.IsLoop)
+            return [RangeOf(Block.Rip, Block.Bytes)];
+        return Block.Instructions.Take(Block.Count).Select(i => RangeOf(i.Rip, i.Length));
+    }
+
+    private static (ushort Start, ushort Length) RangeOf(ulong rip, int length)
+    {
+        int within = (int)(rip & 0xFFF);
+        return ((ushort)within, (ushort)Math.Min(length, 4096 - within));
+    }
+
     /// <summary>For reading single instructions.</summary>
     public BlockReader Reader { get; } = new();
 
@@ -41,6 +55,26 @@ public sealed unsafe class BlockAnalysis
             StackWindows.Run(Block);
         if ((hoisting & Hoisting.Groups) != 0)
             SameBaseGroups.Run(Block);
+        FlagSources.Run(Block);
+        return true;
+    }
+
+    /// <summary>Reads an iteration of a loop and runs the passes.</summary>
+    /// <param name="code">The byte at the first address of <paramref name="path"/>.</param>
+    /// <param name="renamed">See <see cref="RegisterRenaming.Run"/>.</param>
+    /// <returns>False: it cannot be one block.</returns>
+    public bool RunLoop(byte* page, byte* code, ReadOnlySpan<ulong> path, byte* renamed, in ModeRules rules)
+    {
+        _page = page;
+        _closed = false;
+        Looked.Clear();
+        if (!Reader.ReadLoop(page, path, rules, Block))
+            return false;
+        RegisterRenaming.Run(Block, code, renamed);
+        FlagLiveness.Run(Block, LiveAt(Block.Rip), _liveAt);
+        StackWindows.Run(Block);
+        LoopWindow.Run(Block);
+        SameBaseGroups.Run(Block);
         FlagSources.Run(Block);
         return true;
     }

@@ -105,6 +105,8 @@ public sealed unsafe partial class BlockTranslator
                 Forget(translation.Origin);
         _translations.Clear();
         _orphans = false;
+        _found.Clear();
+        WatchedLoop = Nowhere;
         _movable.Clear();
         _pages.Clear();
         _sites.Clear();

@@ -49,7 +49,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         _addresses = new Addresses(low);
         _code = new ExecutableCode(options.CodeCacheSize);
         _stubs = new Stubs(_code, _addresses, options.Extract, options.Clock);
-        _emitter = new BlockEmitter(_addresses, _stubs, _sites);
+        _emitter = new BlockEmitter(_addresses, _stubs, _sites, options.Singly);
         _low.Frame->HostMxcsr = 0x1F80;
         _low.Frame->Backing = memory.BackingBase;
         _low.Frame->Marks = memory.Marks;
@@ -156,10 +156,10 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
             Rip = block->Rip,
             Mode = block->Mode,
             Hoisting = hoisting,
+            IsLoop = guest.IsLoop,
         };
         _emitter.Emit(_analysis, code, BlockMode.Context(block->Mode), _options.Count, translation, _code);
-        int within = (int)(block->Offset & 0xFFF);
-        translation.Ranges = [((ushort)within, (ushort)Math.Min(guest.Bytes, 4096 - within)), .. _analysis.Looked];
+        translation.Ranges = [.. _analysis.OwnRanges(), .. _analysis.Looked];
         Keep(block, translation);
         Counters.Translated++;
         Counters.GuestInstructions += guest.Count;

@@ -8,6 +8,7 @@ public struct TranslatorCounters
     public long Translated;
     public long GuestInstructions;
     public long Moved;
+    public long Loops;
     public long Linked;
     public long Dropped;
     public long Flushes;
@@ -26,6 +27,7 @@ public struct TranslatorCounters
         new("translation", "blocks translated", Translated),
         new("translation", "guest instructions in them", GuestInstructions),
         new("translation", "copied for another address", Moved),
+        new("translation", "hot loops translated as one block", Loops),
         new("invalidation", "translations dropped, their code written to", Dropped),
         new("invalidation", "flushes of the whole code cache", Flushes),
         new("chain", "links made", Linked),

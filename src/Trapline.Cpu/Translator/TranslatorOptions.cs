@@ -14,6 +14,9 @@ public sealed record TranslatorOptions(ulong CodeCacheSize = 64 << 20, bool Coun
     /// <summary>The host's <c>clock_gettime</c> (<see cref="Host.HostTime.MonotonicReader"/>), for RDTSC; 0: the time is asked of the I/O seam each time.</summary>
     public nint Clock { get; init; }
 
+    /// <summary>A translation that ends where it begins does not go on there by itself: for comparing block by block.</summary>
+    public bool Singly { get; init; }
+
     /// <summary>Compare without touching flags by PEXT, which some hosts are slow at.</summary>
     public bool Extract { get; init; } = HostFeatures.FastExtract;
 }

@@ -18,6 +18,9 @@ public sealed unsafe class Translation
     /// <summary>Which checks stand at the front of the accesses they are for.</summary>
     public required Hoisting Hoisting { get; init; }
 
+    /// <summary>It is a hot loop, joined along the way that it mostly takes.</summary>
+    public bool IsLoop { get; init; }
+
     internal TranslationKey Key => new(Offset, SecondOffset, Rip, Mode, Hoisting);
 
     /// <summary>Its place in the translator's list, until the code cache is emptied.</summary>
@@ -60,6 +63,7 @@ public sealed unsafe class Translation
 
     public string Flavour => Hoisting switch
     {
+        Hoisting.All when IsLoop => "hot loop",
         Hoisting.All => "hoisted",
         Hoisting.None => "safe",
         _ => $"hoisted {Hoisting.ToString().ToLowerInvariant()} only",

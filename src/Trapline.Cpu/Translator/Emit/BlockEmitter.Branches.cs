@@ -109,6 +109,7 @@ public sealed unsafe partial class BlockEmitter
         ulong target = i.Iced.NearBranchTarget;
         bool backward = target <= i.Rip;
         Condition condition = (Condition)(i.Iced.ConditionCode - ConditionCode.o); // both are in encoding order
+        backward &= !_block.IsLoop; // attention is looked at elsewhere, and more follows
         nint attention = backward ? EmitCalmCheck() : 0;
         nint taken = _asm.Jump(condition);
         if (SamePage(_block.Rip, target))
@@ -153,7 +154,7 @@ public sealed unsafe partial class BlockEmitter
     private void EmitNearLink(nint place, ulong target)
     {
         int site = AddSite(new ExitSite { Kind = ExitKind.Link, Form = LinkForm.Near, Rip = target, Patch = place });
-        AddCold(new ColdPath { Kind = ColdKind.Exit, From = place, Site = site });
+        AddCold(new ColdPath { Kind = _atHome ? ColdKind.Exit : ColdKind.LoopExit, From = place, Site = site });
     }
 
     private void EmitFarJump(ulong target)

@@ -15,6 +15,7 @@ internal enum ColdKind : byte
     WindowMiss,
     FarJump,
     FarCall,
+    LoopExit,
 }
 
 /// <summary>Out-of-line code to be laid after the block.</summary>
@@ -25,6 +26,9 @@ internal struct ColdPath
     /// <summary>Flags are in AX, RAX aside; or what gives them again is in <see cref="FlagSource"/>.</summary>
     public bool Saved;
     public int FlagSource;
+
+    /// <summary>All guest registers are in their homes.</summary>
+    public bool AtHome;
 
     /// <summary>The displacements that lead here.</summary>
     public nint From;
@@ -47,6 +51,7 @@ public sealed unsafe partial class BlockEmitter
     private void EmitCold(in ColdPath path)
     {
         _asm.PatchHere(path.From);
+        _atHome = path.AtHome;
         if (path.Saved && path.FlagSource != GuestInstruction.NoSource)
         {
             RepeatFlags(path.FlagSource);
@@ -58,10 +63,16 @@ public sealed unsafe partial class BlockEmitter
                 if (path.Tags != 0)
                     _asm.AluMemory(Alu.Add, HostRegister.Scratch, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, path.Tags));
                 nint straddles = path.StraddleSite != 0 ? EmitStraddleCheck(path.Span) : 0;
+                GoHome();
                 _asm.Call(stubs.Refill(_context, Site(path.Site).Kind == ExitKind.WriteMiss, path.Saved));
-                _asm.Jump(path.Back);
+                nint back = _asm.Jump(path.Back);
                 SiteNumber(path.Site);
                 _asm.Int32(4096 - path.Span);
+                if (!path.AtHome)
+                {
+                    _asm.PatchHere(back);
+                    JumpBack(path.Back);
+                }
                 if (path.StraddleSite != 0)
                     EmitStraddleLink(path, straddles);
                 break;
@@ -74,7 +85,11 @@ public sealed unsafe partial class BlockEmitter
                 _asm.Jump(path.Back);
                 SiteNumber(path.Site);
                 break;
+            case ColdKind.LoopExit:
+                EmitLoopExit(path);
+                break;
             case ColdKind.FarJump:
+                GoHome();
                 EmitFarJump(path.Target);
                 break;
             case ColdKind.FarCall:
@@ -142,6 +157,8 @@ public sealed unsafe partial class BlockEmitter
     {
         _asm.PatchHere(from);
         RestoreFlags(path.Saved);
+        _atHome = path.AtHome;
+        GoHome();
         nint link = _asm.Jump();
         _asm.PatchHere(link);
         Site(path.StraddleSite).Patch = link;
@@ -151,7 +168,10 @@ public sealed unsafe partial class BlockEmitter
 
     private void Leave(int site)
     {
+        bool atHome = _atHome;
+        GoHome();
         _asm.Call(stubs.ExitByCall);
         SiteNumber(site);
+        _atHome = atHome;
     }
 }

@@ -26,7 +26,7 @@ public sealed unsafe partial class BlockEmitter
 
     private void BeginRelocations()
     {
-        _movable = IsMovable(_translation.Mode, _block.Rip);
+        _movable = IsMovable(_translation.Mode, _block.Rip) && !_block.IsLoop;
         _inCold = false;
         _relocations.Clear();
         _hotBranches.Clear();

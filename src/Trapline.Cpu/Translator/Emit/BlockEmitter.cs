@@ -15,7 +15,8 @@ namespace Trapline.Cpu.Translator.Emit;
 /// At every instruction boundary all guest registers are in their homes and the guest's live flags in the host's, so that execution can leave
 /// and resume there. Between boundaries RCX and r14 are free.
 /// </remarks>
-public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs, ExitSites sites)
+/// <param name="singly">A translation never goes on at its own beginning by itself.</param>
+public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs, ExitSites sites, bool singly)
 {
     private readonly List<ColdPath> _cold = [];
     private Assembler _asm;
@@ -47,11 +48,19 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
         BeginRelocations();
         translation.Entry = _asm.Here;
         translation.FirstSite = sites.Count;
-        if (count)
-            EmitCount(block);
+        _atHome = true;
         _flagSource = GuestInstruction.NoSource;
-        if (_vectors)
-            EmitVectorsNeeded(block.Instructions[0]);
+        if (block.IsLoop)
+        {
+            EmitLoopEntry(block, count);
+        }
+        else
+        {
+            if (count)
+                EmitCount(block);
+            if (_vectors)
+                EmitVectorsNeeded(block.Instructions[0]);
+        }
         bool open = true;
         foreach (ref GuestInstruction i in block.All)
         {
@@ -67,7 +76,9 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
             else if (i.Iced.Mnemonic == Mnemonic.Fninit && i.Treatment != Treatment.Interpret)
                 EmitX87Clear();
         }
-        if (open)
+        if (block.IsLoop)
+            EmitNextIteration();
+        else if (open)
             EmitFallThrough();
         _flagSource = GuestInstruction.NoSource;
         translation.HotBytes = _asm.Length;
@@ -77,6 +88,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
         BeginColdRelocations();
         for (int n = 0; n < _cold.Count; n++) // paths may add paths
             EmitCold(_cold[n]);
+        EmitResumptions(translation);
         translation.ColdBytes = _asm.Length;
         into.CommitCold(_asm);
         translation.EndSite = sites.Count;
@@ -242,6 +254,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
     private void AddCold(ColdPath path)
     {
         path.FlagSource = _flagSource;
+        path.AtHome = _atHome;
         _cold.Add(path);
     }
 

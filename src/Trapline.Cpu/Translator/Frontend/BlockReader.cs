@@ -32,10 +32,7 @@ public sealed unsafe class BlockReader
     public void Read(byte* code, int length, ulong rip, int maxInstructions, in ModeRules rules, GuestBlock block)
     {
         Iced.Intel.Decoder decoder = Start(code, length, rip, rules.Code32);
-        block.Code32 = rules.Code32;
-        block.Count = 0;
-        block.Bytes = 0;
-        block.EndsAtPage = false;
+        Begin(block, rules);
         int limit = Math.Min(maxInstructions, GuestBlock.MaxInstructions);
         while (block.Count < limit)
         {
@@ -62,6 +59,72 @@ public sealed unsafe class BlockReader
                     return;
             }
         }
+    }
+
+    /// <summary>
+    /// Reads instructions of one page in the order in which they were executed. Conditional jumps that were taken are turned round, so that what was executed
+    /// next follows each, and jumps disappear.
+    /// </summary>
+    /// <param name="page">The page's first byte.</param>
+    /// <param name="path">Their addresses; what follows the last is the first again.</param>
+    /// <returns>False: one of them cannot be part of a loop.</returns>
+    public bool ReadLoop(byte* page, ReadOnlySpan<ulong> path, in ModeRules rules, GuestBlock block)
+    {
+        Begin(block, rules);
+        block.IsLoop = true;
+        if (path.Length is 0 or > GuestBlock.MaxJoined)
+            return false;
+        for (int n = 0; n < path.Length; n++)
+        {
+            ref GuestInstruction i = ref block.Instructions[n];
+            i = default;
+            int within = (int)(path[n] & 0xFFF);
+            i.Iced = One(page + within, 4096 - within, path[n], rules.Code32);
+            ulong next = path[n + 1 == path.Length ? 0 : n + 1];
+            if (i.Iced.IsInvalid || (next ^ path[0]) >> 12 != 0)
+                return false;
+            i.Facts = CodeFacts.Of(i.Iced);
+            i.Offset = (int)(path[n] - path[0]);
+            i.Treatment = OriginalBytes.IsOrderly(page + within, i.Length, i.Facts, rules.Code32) ? rules.Judge(i) : Treatment.Interpret;
+            if (!Joins(ref i, next))
+                return false;
+            block.Count++;
+            block.Bytes += i.Length;
+        }
+        return true;
+    }
+
+    private static bool Joins(ref GuestInstruction i, ulong next)
+    {
+        switch (i.Treatment)
+        {
+            case Treatment.Jump when i.IsDirect && i.Iced.NearBranchTarget == next:
+                i.Treatment = Treatment.Nothing;
+                return true;
+            case Treatment.ConditionalJump when next == i.NextRip:
+                return true;
+            case Treatment.ConditionalJump when next == i.Iced.NearBranchTarget:
+                i.Iced.NegateConditionCode();
+                i.Iced.NearBranch64 = i.NextRip;
+                i.Facts = CodeFacts.Of(i.Iced);
+                return true;
+            case Treatment.Nothing or Treatment.Verbatim or Treatment.Reencode or Treatment.WithRcx or Treatment.BitTest or Treatment.LoadConstant
+                or Treatment.LoadAddress or Treatment.ByteSwap or Treatment.ExchangeRax or Treatment.Divide or Treatment.Push or Treatment.Pop or Treatment.InRcx:
+                return next == i.NextRip && !i.Facts.X87;
+            default:
+                return false;
+        }
+    }
+
+    private static void Begin(GuestBlock block, in ModeRules rules)
+    {
+        block.Code32 = rules.Code32;
+        block.Count = 0;
+        block.Bytes = 0;
+        block.EndsAtPage = false;
+        block.IsLoop = false;
+        block.WindowBeforeLoop = false;
+        block.Renamed.Clear();
     }
 
     /// <summary>One instruction.</summary>

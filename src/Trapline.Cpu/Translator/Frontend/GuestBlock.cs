@@ -59,7 +59,10 @@ public sealed class GuestBlock
 {
     public const int MaxInstructions = 64;
 
-    public GuestInstruction[] Instructions { get; } = new GuestInstruction[MaxInstructions];
+    /// <summary>As many, if they were joined along the way that a loop takes.</summary>
+    public const int MaxJoined = 128;
+
+    public GuestInstruction[] Instructions { get; } = new GuestInstruction[MaxJoined];
     public int Count { get; set; }
 
     /// <summary>Bytes of code.</summary>
@@ -69,6 +72,18 @@ public sealed class GuestBlock
     public bool EndsAtPage { get; set; }
 
     public ulong Rip => Instructions[0].Rip;
+
+    /// <summary>Its instructions are those that a loop executes one after the other: taken jumps are turned round, and the last leads to the first.</summary>
+    public bool IsLoop { get; set; }
+
+    /// <summary>
+    /// Names that are exchanged in its instructions: guest registers that the host has no register for, and those that it has one for and the block does
+    /// not use (<see cref="Passes.RegisterRenaming"/>).
+    /// </summary>
+    public List<(int Memory, int Instead)> Renamed { get; } = [];
+
+    /// <summary>The stack window is checked once, before the loop begins.</summary>
+    public bool WindowBeforeLoop { get; set; }
 
     /// <summary>32-bit code; else 64-bit.</summary>
     public bool Code32 { get; set; }
