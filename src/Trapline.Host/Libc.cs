@@ -19,6 +19,8 @@ internal static unsafe partial class Libc
     public const uint MfdCloexec = 1;
     public const int MadvDontNeed = 4;
     public const int MadvRemove = 9;
+    public const int MadvHugePage = 14;
+    public const int MadvPopulateWrite = 23;
 
     [LibraryImport("libc", EntryPoint = "memfd_create", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int MemfdCreate(string name, uint flags);

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Trapline.Core;
+using Trapline.Host;
 using Trapline.Memory;
 using Trapline.X86;
 
@@ -14,6 +15,8 @@ public sealed record BootPlan(string Protocol, Func<VcpuState, VcpuState> Enter,
 /// <summary>The machine as boot protocols see it: memory to load into, its map, and where the ACPI tables are.</summary>
 public sealed class BootTarget(GuestMemory memory, MemoryLayout layout, ulong rsdp, bool longMode)
 {
+    private const ulong PageSize = 4096;
+
     public MemoryLayout Layout => layout;
 
     /// <summary>Address of the ACPI root pointer.</summary>
@@ -37,8 +40,28 @@ public sealed class BootTarget(GuestMemory memory, MemoryLayout layout, ulong rs
     /// <exception cref="BadInputException">The machine has no RAM there.</exception>
     public void Load(ulong address, ReadOnlySpan<byte> bytes, string what)
     {
+        if (memory.TryGetSpan(new Gpa(address), (ulong)bytes.Length, out Span<byte> place))
+            HostPages.Populate(place);
         if (!memory.TryLoad(new Gpa(address), bytes))
             throw NoRoom(what, address, (ulong)bytes.Length);
+    }
+
+    /// <summary>Loads a large part of a boot image where memory is zero still: pages that would stay so are left alone, and cost the host nothing.</summary>
+    /// <exception cref="BadInputException">The machine has no RAM there.</exception>
+    public void LoadIntoZeros(ulong address, ReadOnlySpan<byte> bytes, string what)
+    {
+        int start = 0;
+        for (int at = 0; at < bytes.Length;)
+        {
+            int next = (int)Math.Min((ulong)bytes.Length, (ulong)at + PageSize - ((address + (ulong)at) & (PageSize - 1)));
+            if (!bytes[at..next].ContainsAnyExcept((byte)0))
+            {
+                Load(address + (ulong)start, bytes[start..at], what);
+                start = next;
+            }
+            at = next;
+        }
+        Load(address + (ulong)start, bytes[start..], what);
     }
 
     /// <summary>Checks that a range can be used before anything is loaded there.</summary>
