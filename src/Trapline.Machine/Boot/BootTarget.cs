@@ -9,7 +9,7 @@ namespace Trapline.Machine.Boot;
 /// <summary>What a boot protocol leaves behind: how the boot processor starts.</summary>
 /// <param name="Protocol">Its name, for people.</param>
 /// <param name="Enter">Makes the first state from the state at reset.</param>
-/// <param name="Services">The protocol relies on our small real-mode firmware.</param>
+/// <param name="Services">The protocol relies on our small real-mode firmware, <see cref="Firmware.Bios"/>.</param>
 public sealed record BootPlan(string Protocol, Func<VcpuState, VcpuState> Enter, bool Services = false);
 
 /// <summary>The machine as boot protocols see it: memory to load into, its map, and where the ACPI tables are.</summary>

@@ -79,14 +79,14 @@ internal readonly ref struct KernelRelocations
     {
         // Sign-extended, as addresses of the kernel are; its segments are told by their physical addresses.
         ulong address = (ulong)(int)entry - KernelMap;
-        if (!Holds(segment, address, width))
+        for (int i = 0; !Holds(segment, address, width); i++)
         {
-            segment = segments.FirstOrDefault(s => Holds(s, address, width));
-            if (!Holds(segment, address, width))
+            if (i == segments.Count)
             {
                 field = default;
                 return false;
             }
+            segment = segments[i];
         }
         field = image.Slice((int)(segment.Offset + (address - segment.PhysicalAddress)), (int)width);
         return true;
