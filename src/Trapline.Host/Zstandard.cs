@@ -11,10 +11,11 @@ public static unsafe class Zstandard
     private static readonly delegate* unmanaged<nint> CreateContext = (delegate* unmanaged<nint>)Find("ZSTD_createDStream");
     private static readonly delegate* unmanaged<nint, nuint> FreeContext = (delegate* unmanaged<nint, nuint>)Find("ZSTD_freeDStream");
     private static readonly delegate* unmanaged<nint, Buffer*, Buffer*, nuint> Decompress = (delegate* unmanaged<nint, Buffer*, Buffer*, nuint>)Find("ZSTD_decompressStream");
+    private static readonly delegate* unmanaged<byte*, nuint, byte*, nuint, nuint> DecompressWhole = (delegate* unmanaged<byte*, nuint, byte*, nuint, nuint>)Find("ZSTD_decompress");
     private static readonly delegate* unmanaged<byte*, nuint, byte*, nuint, int, nuint> Compress = (delegate* unmanaged<byte*, nuint, byte*, nuint, int, nuint>)Find("ZSTD_compress");
     private static readonly delegate* unmanaged<nuint, uint> IsError = (delegate* unmanaged<nuint, uint>)Find("ZSTD_isError");
 
-    public static bool IsAvailable { get; } = CreateContext != null && FreeContext != null && Decompress != null && Compress != null && IsError != null;
+    public static bool IsAvailable { get; } = CreateContext != null && FreeContext != null && Decompress != null && DecompressWhole != null && Compress != null && IsError != null;
 
     /// <summary>Fills the target from one frame, which may end before the source does. False if it is no such frame or yields less.</summary>
     public static bool TryUnpack(ReadOnlySpan<byte> source, Span<byte> target)
@@ -45,6 +46,18 @@ public static unsafe class Zstandard
         finally
         {
             FreeContext(context);
+        }
+    }
+
+    /// <summary>Fills the target from a source that is frames and nothing else: straight into it, without a window of the library's own beside it.</summary>
+    public static bool TryUnpackWhole(ReadOnlySpan<byte> source, Span<byte> target)
+    {
+        if (!IsAvailable)
+            return false;
+        fixed (byte* from = source, to = target)
+        {
+            nuint length = DecompressWhole(to, (nuint)target.Length, from, (nuint)source.Length);
+            return IsError(length) == 0 && length == (nuint)target.Length;
         }
     }
 

@@ -32,6 +32,14 @@ public abstract class SystemTests(DefaultGuestFixture guest)
     }
 
     [GuestFact]
+    public async Task TheKernelHasARandomAddress()
+    {
+        // KASLR_FLAG, which the host sets in place of the kernel's decompressor (boot.rst, "loadflags").
+        Ran ran = await guest.ShellAsync("od -An -tx1 -j $((0x211)) -N 1 /sys/kernel/boot_params/data");
+        Assert.Equal(2, Convert.ToInt32(ran.Text.Trim(), 16) & 2);
+    }
+
+    [GuestFact]
     public async Task CpuinfoAgreesWithTheModel()
     {
         CpuModel model = CpuModel.Create(null, [], out _)!;

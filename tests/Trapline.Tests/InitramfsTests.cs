@@ -9,7 +9,7 @@ public class InitramfsTests
     public void HoldsOurInitAsAStaticProgram()
     {
         GuestImages images = new("", "", [], "busybox"u8.ToArray(), [("pvpanic.ko", "module"u8.ToArray())]);
-        byte[] archive = Initramfs.Build(images, ["pvpanic.ko"]);
+        byte[] archive = Initramfs.Build(images, ["pvpanic.ko"]).ToArray();
         string text = Encoding.Latin1.GetString(archive);
         int init = text.IndexOf("init\0", StringComparison.Ordinal);
         Assert.True(init > 0);

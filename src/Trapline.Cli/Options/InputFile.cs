@@ -25,9 +25,7 @@ internal static class InputFile
                     $"{name} ({file.Length >> 20} MiB) is larger than the memory ({memory >> 20} MiB): give more with --memory, or a smaller file");
             if (file.Length > Array.MaxLength)
                 throw new BadInputException($"{name} is larger than 2 GiB: give a smaller file");
-            byte[] content = new byte[file.Length];
-            file.ReadExactly(content);
-            return new BootFile(path, content);
+            return new BootFile(path, BootFile.ReadContent(file));
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {

@@ -39,6 +39,7 @@ internal sealed class PcBoard : IDisposable
     private readonly BoardParts _parts = new();
     private readonly List<EngineParts> _engineParts = [];
     private readonly EngineResources _engineResources;
+    private readonly Task<BootPlan>? _kernel;
 
     /// <summary>A board that is switched on and boots.</summary>
     /// <param name="startAt">Guest time at which it is switched on.</param>
@@ -93,6 +94,9 @@ internal sealed class PcBoard : IDisposable
         Clock = new GuestClock(startAt);
         try
         {
+            // Unpacking and loading a kernel takes as long as making everything else does, and needs nothing of it but memory.
+            if (memory is null && specification.Boot is { } boot && Layout.RomBytes == 0)
+                _kernel = Task.Run(() => KernelLoader.Load(boot, new BootTarget(Memory, Layout, AcpiTables.RootPointer, model.Has(Feature.Lm))));
             Trace = new MachineTrace(specification.Diagnostics, Clock);
             _ports = new PortBus(vcpus);
             _mmio = new MmioBus(vcpus);
@@ -216,6 +220,8 @@ internal sealed class PcBoard : IDisposable
         foreach (VcpuThread vcpu in Vcpus)
             vcpu.Dispose();
         _engineResources.Dispose();
+        if (_kernel is not null)
+            Task.WaitAny(_kernel); // it may be loaded still, where making the board failed
         Memory.Dispose();
     }
 
@@ -481,7 +487,7 @@ internal sealed class PcBoard : IDisposable
     {
         if (_specification.Boot is not { } boot)
             return;
-        if (Layout.RomBytes != 0)
+        if (_kernel is null)
         {
             BootProtocol = "firmware";
             Memory.TryLoad(new Gpa(Layout.RomStart), boot.Kernel.Content.Span);
@@ -489,9 +495,10 @@ internal sealed class PcBoard : IDisposable
         else
         {
             FirmwareFacts facts = new(Vcpus.Count, Layout, [.. _consoles.Serial.Select(s => s is not null)], _specification.End.PanicDevice, _specification.Devices.WithoutPci ? _virtio!.Count : 0);
-            PowerOn firmware = new(Memory, Layout, _ports, facts);
+            PowerOn firmware = new(Memory, _ports, facts);
             _generation.Place(MachineConstants.GenerationIdAddress, RandomNumberGenerator.GetBytes(GenerationId.Length));
-            BootPlan plan = firmware.Load(boot, _model.Has(Feature.Lm));
+            firmware.WriteTables();
+            BootPlan plan = _kernel.GetAwaiter().GetResult();
             firmware.ProgramChips(_interrupts.LocalApics[0]);
             if (plan.Services)
                 InstallBios(AddBios(boot.Kernel.Content));

@@ -8,12 +8,14 @@ namespace Trapline.Machine.Boot;
 /// <summary>What a boot protocol leaves behind: how the boot processor starts.</summary>
 /// <param name="Protocol">Its name, for people.</param>
 /// <param name="Enter">Makes the first state from the state at reset.</param>
-/// <param name="Services">The protocol relies on our small real-mode firmware.</param>
+/// <param name="Services">The protocol relies on our small real-mode firmware, <see cref="Firmware.Bios"/>.</param>
 public sealed record BootPlan(string Protocol, Func<VcpuState, VcpuState> Enter, bool Services = false);
 
 /// <summary>The machine as boot protocols see it: memory to load into, its map, and where the ACPI tables are.</summary>
 public sealed class BootTarget(GuestMemory memory, MemoryLayout layout, ulong rsdp, bool longMode)
 {
+    private const ulong PageSize = 4096;
+
     public MemoryLayout Layout => layout;
 
     /// <summary>Address of the ACPI root pointer.</summary>
@@ -39,6 +41,24 @@ public sealed class BootTarget(GuestMemory memory, MemoryLayout layout, ulong rs
     {
         if (!memory.TryLoad(new Gpa(address), bytes))
             throw NoRoom(what, address, (ulong)bytes.Length);
+    }
+
+    /// <summary>Loads a large part of a boot image where memory is zero still: pages that would stay so are left alone, and cost the host nothing.</summary>
+    /// <exception cref="BadInputException">The machine has no RAM there.</exception>
+    public void LoadIntoZeros(ulong address, ReadOnlySpan<byte> bytes, string what)
+    {
+        int start = 0;
+        for (int at = 0; at < bytes.Length;)
+        {
+            int next = (int)Math.Min((ulong)bytes.Length, (ulong)at + PageSize - ((address + (ulong)at) & (PageSize - 1)));
+            if (!bytes[at..next].ContainsAnyExcept((byte)0))
+            {
+                Load(address + (ulong)start, bytes[start..at], what);
+                start = next;
+            }
+            at = next;
+        }
+        Load(address + (ulong)start, bytes[start..], what);
     }
 
     /// <summary>Checks that a range can be used before anything is loaded there.</summary>

@@ -49,6 +49,9 @@ internal sealed class ElfImage
 
     public ulong Highest => _segments.Max(s => s.End);
 
+    /// <summary>Where the file ends by its own account: behind its segments and section headers. What follows is not its own.</summary>
+    public ulong FileEnd { get; private set; }
+
     public static bool Recognizes(BinaryView file) => file.Has(0, 52) && file.U32(0) == Magic;
 
     public static ElfImage Parse(BinaryView file) => new(file);
@@ -60,7 +63,7 @@ internal sealed class ElfImage
         foreach (ElfSegment segment in _segments)
             target.Require(segment.PhysicalAddress, segment.MemoryLength, what);
         foreach (ElfSegment segment in _segments)
-            target.Load(segment.PhysicalAddress, _file.Slice(segment.Offset, segment.FileLength, "segment"), what);
+            target.LoadIntoZeros(segment.PhysicalAddress, _file.Slice(segment.Offset, segment.FileLength, "segment"), what);
     }
 
     /// <summary>Finds a note's descriptor by owner and type.</summary>
@@ -103,6 +106,8 @@ internal sealed class ElfImage
             throw _file.Bad($"has {count} program headers: the file is corrupt or not a kernel");
         if (!_file.Has(table, (ulong)size * count))
             throw _file.Bad("is truncated or corrupt: its program headers lie beyond the end of the file");
+        ulong sections = Is64Bit ? _file.U64(40) : _file.U32(32), sectionsLength = (ulong)_file.U16(Is64Bit ? 58ul : 46) * _file.U16(Is64Bit ? 60ul : 48);
+        FileEnd = Math.Max(table + ((ulong)size * count), _file.Has(sections, sectionsLength) ? sections + sectionsLength : 0);
         for (uint i = 0; i < count; i++)
         {
             ulong at = table + (i * size);
@@ -114,6 +119,7 @@ internal sealed class ElfImage
                 : new(_file.U32(at + 4), _file.U32(at + 16), _file.U32(at + 12), _file.U32(at + 20));
             if (!_file.Has(segment.Offset, segment.FileLength))
                 throw _file.Bad("is truncated or corrupt: a segment lies beyond the end of the file");
+            FileEnd = Math.Max(FileEnd, segment.Offset + segment.FileLength);
             if (type == TypeNote)
             {
                 _notes.Add(segment);

@@ -10,7 +10,7 @@ internal static class LinuxLoader
 {
     private const ulong HeaderMagic = 0x202;
     private const uint HdrS = 0x5372_6448;
-    private const byte LoadedHigh = 1, CanUseHeap = 0x80;
+    private const byte LoadedHigh = 1, Randomized = 2, CanUseHeap = 0x80;
     private const ushort Kernel64 = 1;
     private const byte LoaderType = 0xFF;
 
@@ -47,30 +47,35 @@ internal static class LinuxLoader
         if (address is < 0x10_0000 or >= MachineConstants.LowMemoryLimit)
             throw image.Bad($"asks to be loaded at 0x{address:x}, where no kernel can run: the file is corrupt");
         target.Require(address, needed, $"kernel '{boot.Kernel.Name}'");
-        target.Load(address, image.Slice(setupLength, codeLength, "code"), $"kernel '{boot.Kernel.Name}'");
+        bool enter64 = version >= 0x20C && (image.U16(0x236) & Kernel64) != 0 && target.LongMode;
+        UnpackedKernel? unpacked = enter64 ? UnpackedKernel.TryLoad(image, setupLength, address, boot.CommandLine, target) : null;
+        if (unpacked is null)
+            target.Load(address, image.Slice(setupLength, codeLength, "code"), $"kernel '{boot.Kernel.Name}'");
 
         byte[] zeroPage = new byte[4096];
         ulong headerEnd = Math.Min(HeaderMagic + image.U8(0x201), 0x290);
         image.Slice(0x1F1, headerEnd - 0x1F1, "header").CopyTo(zeroPage.AsSpan(0x1F1));
         zeroPage[0x210] = LoaderType;
-        zeroPage[0x211] |= CanUseHeap;
+        // What the kernel's decompressor tells it, it is told in its place (KASLR_FLAG).
+        zeroPage[0x211] = (byte)((zeroPage[0x211] & ~Randomized) | CanUseHeap | (unpacked is { IsRandomized: true } ? Randomized : 0));
         BinaryPrimitives.WriteUInt16LittleEndian(zeroPage.AsSpan(0x224), 0xFE00);
         BinaryPrimitives.WriteUInt32LittleEndian(zeroPage.AsSpan(0x214), (uint)address);
         BinaryPrimitives.WriteUInt64LittleEndian(zeroPage.AsSpan(0x70), target.Rsdp);
         BinaryPrimitives.WriteUInt64LittleEndian(zeroPage.AsSpan(0x250), 0);
         WriteMemoryMap(zeroPage, target);
         WriteCommandLine(boot, image, target, zeroPage, version);
-        WriteInitrd(boot, image, target, zeroPage, version, address + needed);
+        WriteInitrd(boot, image, target, zeroPage, version, Math.Max(address + needed, unpacked?.End ?? 0));
         target.Load(LowMemory.ZeroPage, zeroPage, "boot parameters");
 
-        bool enter64 = version >= 0x20C && (image.U16(0x236) & Kernel64) != 0 && target.LongMode;
         LowMemory.WriteGdt(target, enter64);
         if (enter64)
         {
             if (codeLength <= 0x200)
                 throw image.Bad("is truncated: it ends before its 64-bit entry point");
             LowMemory.WriteIdentityMap(target);
-            return new BootPlan("Linux 64-bit", reset => WithZeroPage(EntryStates.Long(reset, address + 0x200, LowMemory.Gdt, LowMemory.PageTables)));
+            ulong entry = unpacked?.Entry ?? address + 0x200;
+            return new BootPlan(unpacked is null ? "Linux 64-bit" : "Linux 64-bit, unpacked",
+                reset => WithZeroPage(EntryStates.Long(reset, entry, LowMemory.Gdt, LowMemory.PageTables)));
         }
         return new BootPlan("Linux 32-bit", reset => WithZeroPage(EntryStates.Protected(reset, address, LowMemory.Gdt)));
     }

@@ -1,21 +1,18 @@
 using Trapline.Core;
 using Trapline.Machine.Acpi;
-using Trapline.Machine.Boot;
 using Trapline.Memory;
 
 namespace Trapline.Machine.Firmware;
 
-/// <summary>What firmware does before a kernel runs: tables into memory, chips into the state that kernels expect, the kernel into memory.</summary>
-internal sealed class PowerOn(GuestMemory memory, MemoryLayout layout, PortBus ports, FirmwareFacts facts)
+/// <summary>What firmware does before a kernel runs: tables into memory, chips into the state that kernels expect.</summary>
+internal sealed class PowerOn(GuestMemory memory, PortBus ports, FirmwareFacts facts)
 {
-    /// <summary>Loads the kernel. The plan says how to enter it and whether it needs <see cref="Bios"/>.</summary>
-    public BootPlan Load(BootSpecification boot, bool longMode)
+    public void WriteTables()
     {
         foreach ((ulong address, byte[] table) in AcpiTables.Build(facts))
             memory.TryLoad(new Gpa(address), table);
         foreach ((ulong address, byte[] table) in MpTable.Build(facts.Vcpus))
             memory.TryLoad(new Gpa(address), table);
-        return KernelLoader.Load(boot, new BootTarget(memory, layout, AcpiTables.RootPointer, longMode));
     }
 
     /// <summary>The 8259 pair at vectors 8 and 70h with everything masked, the 8254 ticking 18.2 times a second, the local APIC in virtual wire mode.</summary>

@@ -1,3 +1,5 @@
+using Trapline.Host;
+
 namespace Trapline.Machine;
 
 /// <summary>What to boot. The kind of kernel is told from its content.</summary>
@@ -14,4 +16,15 @@ public sealed record BootSpecification
 
 /// <summary>Bytes with the name that error messages give them.</summary>
 /// <param name="Name">The path or option the user typed.</param>
-public sealed record BootFile(string Name, ReadOnlyMemory<byte> Content);
+public sealed record BootFile(string Name, ReadOnlyMemory<byte> Content)
+{
+    /// <summary>Reads a whole file, into huge pages where the host has them: in small ones a kernel takes thousands of page faults.</summary>
+    /// <exception cref="IOException">It cannot be read, or has become shorter meanwhile.</exception>
+    public static byte[] ReadContent(FileStream file)
+    {
+        byte[] content = GC.AllocateUninitializedArray<byte>(checked((int)file.Length));
+        HostPages.PreferHuge(content);
+        file.ReadExactly(content);
+        return content;
+    }
+}

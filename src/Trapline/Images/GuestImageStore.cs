@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using Trapline.Core;
+using Trapline.Machine;
 
 namespace Trapline.Images;
 
@@ -69,8 +70,12 @@ public sealed class GuestImageStore(string cacheDirectory)
                 else if (line.Split("  ", 2) is [string sum, string name])
                     sums[name] = sum;
             }
-            return Checked(KernelFile, sums) is { } kernel && Checked(BusyboxFile, sums) is { } busybox
-                ? new GuestImages(description, Path.Combine(GuestDirectory, KernelFile), kernel, busybox, ReadModules(sums))
+            // The kernel is most of it: another thread reads and checks that.
+            Task<byte[]?> kernel = Task.Run(() => Checked(KernelFile, sums));
+            byte[]? busybox = Checked(BusyboxFile, sums);
+            List<(string, byte[])> modules = ReadModules(sums);
+            return kernel.GetAwaiter().GetResult() is { } whole && busybox is not null
+                ? new GuestImages(description, Path.Combine(GuestDirectory, KernelFile), whole, busybox, modules)
                 : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -94,7 +99,8 @@ public sealed class GuestImageStore(string cacheDirectory)
     {
         if (!sums.TryGetValue(name, out string? expected))
             return null;
-        byte[] content = File.ReadAllBytes(Path.Combine(GuestDirectory, name));
+        using FileStream file = new(Path.Combine(GuestDirectory, name), FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+        byte[] content = BootFile.ReadContent(file);
         return Convert.ToHexStringLower(SHA256.HashData(content)) == expected ? content : null;
     }
 

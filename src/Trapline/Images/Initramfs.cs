@@ -9,22 +9,28 @@ public static class Initramfs
     ];
 
     /// <param name="modules">The kernel modules that the machine needs.</param>
-    public static byte[] Build(GuestImages images, IReadOnlyCollection<string> modules)
+    public static ReadOnlyMemory<byte> Build(GuestImages images, IReadOnlyCollection<string> modules)
     {
-        using MemoryStream archive = new(4 << 20);
+        byte[] init = ReadInit();
+        List<(string Name, byte[] Content)> wanted = [];
+        foreach ((string name, byte[] content) in images.Modules)
+            if (modules.Contains(name))
+                wanted.Add((name, content));
+        // Room for all of it: a buffer that grows would touch several times the memory.
+        using MemoryStream archive = new(init.Length + images.Busybox.Length + wanted.Sum(m => m.Content.Length) + (64 << 10));
         CpioWriter cpio = new(archive);
         foreach (string directory in Directories)
             cpio.AddDirectory(directory, directory == "root" ? 0x1C0u : 0x1EDu);
         cpio.AddCharacterDevice("dev/console", 5, 1, 0x180);
-        cpio.AddFile("init", ReadInit(), 0x1ED);
+        cpio.AddFile("init", init, 0x1ED);
         cpio.AddFile("bin/busybox", images.Busybox, 0x1ED);
-        foreach ((string name, byte[] content) in images.Modules.Where(m => modules.Contains(m.Name)))
+        foreach ((string name, byte[] content) in wanted)
             cpio.AddFile("lib/modules/" + name, content);
         cpio.AddFile("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"u8);
         cpio.AddFile("etc/group", "root:x:0:\n"u8);
         cpio.AddFile("etc/hosts", "127.0.0.1 localhost trapline\n"u8);
         cpio.Finish();
-        return archive.ToArray();
+        return archive.GetBuffer().AsMemory(0, (int)archive.Length);
     }
 
     private static byte[] ReadInit()
