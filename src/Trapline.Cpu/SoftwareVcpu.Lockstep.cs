@@ -73,8 +73,9 @@ public sealed unsafe partial class SoftwareVcpu
     /// <param name="safe">Without stack windows.</param>
     /// <param name="exact">Flags that nothing reads are kept and compared.</param>
     /// <param name="moved">The translation is copied from one for code so many bytes away.</param>
+    /// <param name="asLoop">So many instructions are translated as if a hot loop executed them; 0: as a block.</param>
     /// <returns>Null: they agree.</returns>
-    internal string? StepCompared(bool safe, bool exact, ulong moved, out bool completed)
+    internal string? StepCompared(bool safe, bool exact, ulong moved, int asLoop, out bool completed)
     {
         _ownerThread = Environment.CurrentManagedThreadId;
         _holdFaults = true;
@@ -85,7 +86,13 @@ public sealed unsafe partial class SoftwareVcpu
         _lockstep!.Exact = exact;
         if (block != null && moved != 0)
             _translator!.TranslateElsewhere(block, safe ? Hoisting.None : Hoisting.All, block->Rip + moved);
-        if (block != null && _translator!.TryTranslate(block, safe ? Hoisting.None : Hoisting.All, out nint entry, exact: exact))
+        if (block != null && asLoop != 0 && (block->Mode & BlockMode.SizeMask) == BlockMode.Code64 && ModeRules.Translates(block->Mode))
+        {
+            _lockstep.Exact = false;
+            if (_translator!.TryTranslateAsLoop(block, asLoop, out nint loop))
+                difference = Compare(block->Rip, loop, out goesOn);
+        }
+        else if (block != null && _translator!.TryTranslate(block, safe ? Hoisting.None : Hoisting.All, out nint entry, exact: exact))
             difference = Compare(block->Rip, entry, out goesOn);
         completed = difference == null && (goesOn || Step(out _));
         return difference;

@@ -113,7 +113,7 @@ public sealed unsafe class EngineUnderTest : IDisposable
             s->Attention = random.OneIn(16) ? 1 : 0;
             s->Calm = 0;
             bool moved = start > FarCode && random.OneIn(2);
-            string? difference = _cpu.StepCompared(random.OneIn(3), !moved && random.OneIn(3), moved ? (ulong)(random.Below(1 << 20) + 1) << 12 : 0, out bool completed);
+            string? difference = _cpu.StepCompared(random.OneIn(3), !moved && random.OneIn(3), moved ? (ulong)(random.Below(1 << 20) + 1) << 12 : 0, random.OneIn(3) ? 1 + random.Below(12) : 0, out bool completed);
             if (difference != null || !completed)
                 return difference;
         }

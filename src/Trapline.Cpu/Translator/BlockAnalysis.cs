@@ -61,17 +61,18 @@ public sealed unsafe class BlockAnalysis
 
     /// <summary>Reads an iteration of a loop and runs the passes.</summary>
     /// <param name="code">The byte at the first address of <paramref name="path"/>.</param>
+    /// <param name="then">See <see cref="BlockReader.ReadLoop"/>.</param>
     /// <param name="renamed">See <see cref="RegisterRenaming.Run"/>.</param>
     /// <returns>False: it cannot be one block.</returns>
-    public bool RunLoop(byte* page, byte* code, ReadOnlySpan<ulong> path, byte* renamed, in ModeRules rules)
+    public bool RunLoop(byte* page, byte* code, ReadOnlySpan<ulong> path, ulong then, byte* renamed, in ModeRules rules)
     {
         _page = page;
         _closed = false;
         Looked.Clear();
-        if (!Reader.ReadLoop(page, path, rules, Block))
+        if (!Reader.ReadLoop(page, path, then, rules, Block))
             return false;
         RegisterRenaming.Run(Block, code, renamed);
-        FlagLiveness.Run(Block, LiveAt(Block.Rip), _liveAt);
+        FlagLiveness.Run(Block, LiveAt(then), _liveAt);
         StackWindows.Run(Block);
         LoopWindow.Run(Block);
         SameBaseGroups.Run(Block);

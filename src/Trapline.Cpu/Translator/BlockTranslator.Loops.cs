@@ -69,15 +69,43 @@ public sealed unsafe partial class BlockTranslator
 
     /// <summary>Translates the instructions of an iteration. False: they cannot be one block.</summary>
     /// <param name="path">Their addresses, all in the block's page; the first is the block's.</param>
-    public bool TryTranslateLoop(Block* block, ReadOnlySpan<ulong> path)
+    public bool TryTranslateLoop(Block* block, ReadOnlySpan<ulong> path) => TryTranslateWay(block, path, block->Rip, out _);
+
+    /// <summary>For fuzzers: what follows a block's beginning, straight on, as if it were an iteration of a loop.</summary>
+    /// <param name="most">Instructions.</param>
+    internal bool TryTranslateAsLoop(Block* block, int most, out nint entry)
     {
+        Span<ulong> path = stackalloc ulong[most];
+        ulong rip = block->Rip;
+        int count = 0;
+        entry = 0;
+        while (count < most && (rip ^ block->Rip) >> 12 == 0 && block->SecondOffset == Block.NoPage)
+        {
+            Instruction next = Decode((block->Offset & ~0xFFFul) + (rip & 0xFFF), rip);
+            if (next.IsInvalid || CodeFacts.Of(next).Treatment is Treatment.Interpret or Treatment.Jump)
+                break;
+            path[count++] = rip;
+            rip = next.NextIP;
+        }
+        for (; count > 0; count--)
+        {
+            if ((rip ^ block->Rip) >> 12 == 0 && (rip & 0xFFF) <= 4096 - RegisterRenaming.MaxLength && TryTranslateWay(block, path[..count], rip, out entry))
+                return true;
+            rip = path[count - 1];
+        }
+        return false;
+    }
+
+    private bool TryTranslateWay(Block* block, ReadOnlySpan<ulong> path, ulong then, out nint entry)
+    {
+        entry = 0;
         long start = StartTime();
         byte* code = _memory.BackingBase + block->Offset;
         byte* renamed = stackalloc byte[GuestBlock.MaxJoined * RegisterRenaming.MaxLength];
-        bool done = !NeedsFlush && _analysis.RunLoop(code - (block->Offset & 0xFFF), code, path, renamed, ModeRules.Of(block->Mode, _features));
+        bool done = !NeedsFlush && _analysis.RunLoop(code - (block->Offset & 0xFFF), code, path, then, renamed, ModeRules.Of(block->Mode, _features));
         if (done)
         {
-            Emit(block, renamed, Hoisting.All);
+            entry = Emit(block, renamed, Hoisting.All);
             Counters.Loops++;
         }
         AddTime(ref _timeTranslating, start);

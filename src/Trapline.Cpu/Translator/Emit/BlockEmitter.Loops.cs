@@ -47,13 +47,11 @@ public sealed unsafe partial class BlockEmitter
 
     private void EmitNextIteration()
     {
-        if (singly)
-        {
-            // Whoever compares block by block wants to see each.
-            EmitNearLink(_asm.Jump(), _block.Rip);
-            return;
-        }
-        _asm.Jump(_iteration);
+        // Whoever compares block by block wants to see each.
+        if (singly || _block.Then != _block.Rip)
+            EmitNearLink(_asm.Jump(), _block.Then);
+        else
+            _asm.Jump(_iteration);
     }
 
     /// <summary>Values of renamed registers move from memory into the registers that stand for them, whose own go to memory. Flags stay.</summary>

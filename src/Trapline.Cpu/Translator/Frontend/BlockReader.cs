@@ -66,12 +66,14 @@ public sealed unsafe class BlockReader
     /// next follows each, and jumps disappear.
     /// </summary>
     /// <param name="page">The page's first byte.</param>
-    /// <param name="path">Their addresses; what follows the last is the first again.</param>
+    /// <param name="path">Their addresses.</param>
+    /// <param name="then">What follows the last: the first again, or for fuzzers any other.</param>
     /// <returns>False: one of them cannot be part of a loop.</returns>
-    public bool ReadLoop(byte* page, ReadOnlySpan<ulong> path, in ModeRules rules, GuestBlock block)
+    public bool ReadLoop(byte* page, ReadOnlySpan<ulong> path, ulong then, in ModeRules rules, GuestBlock block)
     {
         Begin(block, rules);
         block.IsLoop = true;
+        block.Then = then;
         if (path.Length is 0 or > GuestBlock.MaxJoined)
             return false;
         for (int n = 0; n < path.Length; n++)
@@ -80,7 +82,7 @@ public sealed unsafe class BlockReader
             i = default;
             int within = (int)(path[n] & 0xFFF);
             i.Iced = One(page + within, 4096 - within, path[n], rules.Code32);
-            ulong next = path[n + 1 == path.Length ? 0 : n + 1];
+            ulong next = n + 1 < path.Length ? path[n + 1] : then;
             if (i.Iced.IsInvalid || (next ^ path[0]) >> 12 != 0)
                 return false;
             i.Facts = CodeFacts.Of(i.Iced);

@@ -73,8 +73,11 @@ public sealed class GuestBlock
 
     public ulong Rip => Instructions[0].Rip;
 
-    /// <summary>Its instructions are those that a loop executes one after the other: taken jumps are turned round, and the last leads to the first.</summary>
+    /// <summary>Its instructions are those that a loop executes one after the other: taken jumps are turned round.</summary>
     public bool IsLoop { get; set; }
+
+    /// <summary>For a loop: the address after the last instruction, which is that of the first.</summary>
+    public ulong Then { get; set; }
 
     /// <summary>
     /// Names that are exchanged in its instructions: guest registers that the host has no register for, and those that it has one for and the block does
