@@ -90,7 +90,11 @@ public sealed unsafe partial class SoftwareVcpu
         {
             _lockstep.Exact = false;
             if (_translator!.TryTranslateAsLoop(block, asLoop, out nint loop))
+            {
+                _translator.NoteLiveness(_lockstep.LiveInLoop);
                 difference = Compare(block->Rip, loop, out goesOn);
+                _lockstep.LiveInLoop.Clear();
+            }
         }
         else if (block != null && _translator!.TryTranslate(block, safe ? Hoisting.None : Hoisting.All, out nint entry, exact: exact))
             difference = Compare(block->Rip, entry, out goesOn);
@@ -245,7 +249,7 @@ public sealed unsafe partial class SoftwareVcpu
             return true;
         // Flags that nothing reads are not kept; other pages cannot be looked into.
         if (!lockstep.Exact && (end ^ start) >> 12 == 0 && FetchTranslate(0, out _, out ulong offset))
-            live &= _translator!.LiveFrom(offset, end, State->Mode);
+            live &= _translator!.LiveFrom(offset, end, State->Mode) & lockstep.LiveInLoop.GetValueOrDefault(end, CodeFacts.Arithmetic);
         return lockstep.Translated.Matches(State, lockstep.TranslatedFlags, Places(live), undefined.X87Status, text);
     }
 

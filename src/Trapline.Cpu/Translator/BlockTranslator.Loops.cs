@@ -96,6 +96,13 @@ public sealed unsafe partial class BlockTranslator
         return false;
     }
 
+    /// <summary>Flags that are live before each instruction of the block that was analysed last.</summary>
+    internal void NoteLiveness(Dictionary<ulong, RflagsBits> live)
+    {
+        foreach (ref readonly GuestInstruction i in _analysis.Block.All)
+            live[i.Rip] = i.LiveBefore;
+    }
+
     private bool TryTranslateWay(Block* block, ReadOnlySpan<ulong> path, ulong then, out nint entry)
     {
         entry = 0;

@@ -1,3 +1,5 @@
+using Iced.Intel;
+
 namespace Trapline.Cpu.Translator.Verify;
 
 /// <summary>What one block's two runs are compared by.</summary>
@@ -9,6 +11,9 @@ public sealed class Lockstep : IDisposable
 
     /// <summary>The translation's arithmetic flags.</summary>
     public ulong TranslatedFlags;
+
+    /// <summary>For a translation made as a loop: the flags that its own analysis, which sees farther, holds for live before its instructions.</summary>
+    public Dictionary<ulong, RflagsBits> LiveInLoop { get; } = [];
 
     /// <summary>The translation keeps all flags.</summary>
     public bool Exact { get; set; }
