@@ -52,7 +52,10 @@ public sealed unsafe class BlockAnalysis
         if (exact)
             FlagLiveness.KeepAll(Block);
         if ((hoisting & Hoisting.Windows) != 0)
+        {
             StackWindows.Run(Block);
+            WindowPlacement.Run(Block);
+        }
         if ((hoisting & Hoisting.Groups) != 0)
             SameBaseGroups.Run(Block);
         FlagSources.Run(Block);
@@ -75,6 +78,7 @@ public sealed unsafe class BlockAnalysis
         FlagLiveness.Run(Block, LiveAt(then), _liveAt);
         StackWindows.Run(Block);
         LoopWindow.Run(Block);
+        WindowPlacement.Run(Block);
         SameBaseGroups.Run(Block);
         FlagSources.Run(Block);
         return true;
