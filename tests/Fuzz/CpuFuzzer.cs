@@ -27,8 +27,11 @@ public static unsafe class CpuFuzzer
         return (text, difference);
     }
 
-    /// <summary>For 64-bit code and for 32-bit code; <paramref name="bits"/> other than 0 wants one kind alone.</summary>
-    private static CaseGenerator[] Generators(string filter, int bits) => [new(bits == 32 ? 32 : 64, filter), new(bits == 64 ? 64 : 32, filter)];
+    /// <summary>
+    /// For 64-bit code and for 32-bit code; <paramref name="bits"/> other than 0 wants one kind alone. Where the host runs no 32-bit code the second is as the first.
+    /// </summary>
+    private static CaseGenerator[] Generators(string filter, int bits) =>
+        [new(bits == 32 ? 32 : 64, filter), new(bits == 64 || (bits == 0 && NativeOracle.Unavailable32 != null) ? 64 : 32, filter)];
 
     /// <summary>A batch follows from its seed (and the filter) alone, so that a failure replays from it.</summary>
     private static void Fill(ulong seed, CaseGenerator[] generators, NativeOracle oracle, Instruction[] instructions)

@@ -55,6 +55,20 @@ public sealed unsafe class NativeOracle : IDisposable
         : !FindOnPath("gcc") ? "the oracle is compiled with gcc, which is not installed"
         : null;
 
+    private static readonly Lazy<string?> Narrow = new(() =>
+    {
+        using NativeOracle oracle = new();
+        oracle.Tests->In.Rip = CodeBase;
+        oracle.Tests->In.Gpr[4] = DataBase;
+        oracle.Tests->Code[0] = 0x90; // NOP
+        (oracle.Tests->Length, oracle.Tests->Bits) = (1, 32);
+        oracle.Run(1);
+        return oracle.Tests->Vector == 1 ? null : "the host's kernel runs no 32-bit code (it was built or started without IA-32 emulation)";
+    });
+
+    /// <summary>Why this host cannot run the oracle's 32-bit cases, or null.</summary>
+    public static string? Unavailable32 => Unavailable ?? Narrow.Value;
+
     /// <exception cref="InvalidOperationException">gcc refused the oracle's source.</exception>
     public NativeOracle()
     {

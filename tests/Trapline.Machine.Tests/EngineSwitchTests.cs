@@ -1,5 +1,6 @@
 using Iced.Intel;
 using Trapline.Core;
+using Trapline.Testing;
 using Trapline.X86;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -34,7 +35,7 @@ public class EngineSwitchTests
     }
 
     /// <summary>A guest whose vCPUs wake each other by hypercalls would wait for good where nobody answers them.</summary>
-    [Theory]
+    [KvmTheory]
     [InlineData(2, true, true)]
     [InlineData(1, true, false)] // nobody to wake
     [InlineData(2, false, false)] // it does not use the interface

@@ -49,6 +49,7 @@ public static class SameBaseGroups
         for (int m = n + 1; m < all.Length; m++)
         {
             ref GuestInstruction i = ref all[m];
+            inRcx &= !i.WindowBegins; // moving a window takes RCX
             if (!i.GroupMember && IsPlainAccess(i, code32, out Register other) && other == b && (writes || !i.Facts.WritesRm)
                 && Widen(i, ref low, ref high))
             {
@@ -107,6 +108,8 @@ public static class SameBaseGroups
 
     private static bool KeepsRcx(in GuestInstruction i)
     {
+        if (i.WindowBegins)
+            return false;
         switch (i.Treatment)
         {
             case Treatment.Nothing or Treatment.Verbatim or Treatment.LoadConstant or Treatment.ByteSwap or Treatment.ExchangeRax or Treatment.StepRegister:
@@ -120,7 +123,7 @@ public static class SameBaseGroups
             default:
                 return false;
         }
-        if (i.WindowBegins || i.Facts.GivesEcx || InMemory(i, i.Facts.VvvvOperand))
+        if (i.Facts.GivesEcx || InMemory(i, i.Facts.VvvvOperand))
             return false;
         bool memory = i.Facts.RmOperand >= 0 && i.Iced.GetOpKind(i.Facts.RmOperand) == OpKind.Memory;
         if (memory)

@@ -9,13 +9,25 @@ namespace Trapline.Cpu.Tests.Translator.Passes;
 public sealed class SameBaseGroupsTests
 {
     /// <summary>For each instruction: "low..high" where a group begins, "+" for its members, "" for the rest; a number where the addend goes to memory or comes back.</summary>
-    private static string[] Groups(Action<Assembler> program)
+    private static string[] Groups(Action<Assembler> program, Action<GuestBlock>? prepare = null)
     {
         GuestBlock block = HandWrittenBlock.Read(a => { program(a); a.@int3(); });
         StackWindows.Run(block);
+        prepare?.Invoke(block);
         SameBaseGroups.Run(block);
         return [.. block.Instructions.Take(block.Count - 1).Select(i => (i.GroupBegins ? $"{i.GroupLow}..{i.GroupHigh}" : i.GroupMember ? "+" : "") + (i.AddendSlot == 0 ? "" : $" {i.AddendSlot}"))];
     }
+
+    /// <summary>A window may move where its check stands, which takes RCX, whatever the instruction there does.</summary>
+    [Fact]
+    public void An_addend_waits_where_a_window_is_checked() =>
+        Assert.Equal(["0..24 1", "", "+ 1", "+"], Groups(a =>
+        {
+            a.mov(rax, __qword_ptr[rdi]);
+            a.mov(ecx, 1);
+            a.mov(rdx, __qword_ptr[rdi + 8]);
+            a.mov(rsi, __qword_ptr[rdi + 16]);
+        }, block => block.Instructions[1].WindowBegins = true));
 
     [Fact]
     public void Fields_of_a_structure_share_a_probe() =>
