@@ -65,6 +65,8 @@ public sealed unsafe partial class BlockTranslator
         WatchedLoop = Nowhere;
         if (again && _found.ContainsKey(_watched))
             _found[_watched] = HotAfter - 1;
+        else
+            _found.Remove(_watched); // another time it may take one way
     }
 
     /// <summary>Translates the instructions of an iteration. False: they cannot be one block.</summary>
