@@ -167,7 +167,7 @@ public sealed class NamedMachineTests : IDisposable
     /// <summary>Runs a pipeline and gives the status that it wrote to its errors.</summary>
     private async Task<(int Status, string Output, string Errors)> ShellAsync(string arguments)
     {
-        ProcessStartInfo start = StartInfo("bash", "-c", $"dotnet {Program} {arguments}");
+        ProcessStartInfo start = StartInfo("bash", "-c", $"{Launcher.Path} {arguments}");
         using Process process = Process.Start(start)!;
         process.StandardInput.Close();
         Task<string> output = process.StandardOutput.ReadToEndAsync();
@@ -187,9 +187,7 @@ public sealed class NamedMachineTests : IDisposable
         return (process.ExitCode, await output, await errors);
     }
 
-    private static string Program => Path.Combine(AppContext.BaseDirectory, "Trapline.Cli.dll");
-
-    private Process Start(params string[] arguments) => Process.Start(StartInfo("dotnet", [Program, .. arguments]))!;
+    private Process Start(params string[] arguments) => Process.Start(StartInfo(Launcher.Path, arguments))!;
 
     private ProcessStartInfo StartInfo(string program, params string[] arguments)
     {

@@ -19,10 +19,9 @@ internal sealed class TerminalSession : IDisposable
         // As a login sets a terminal up; the pseudo-terminal opens raw.
         SetTerminal("sane", "rows", "30", "cols", "100");
         SettingsBefore = Settings();
-        string program = Path.Combine(AppContext.BaseDirectory, "Trapline.Cli.dll");
         // A session of its own whose controlling terminal this is, so that its signals and sizes arrive; SIGINT as a shell gives it,
         // for a test run in the background ignores it.
-        _process = Process.Start("sh", ["-c", "t=$1; shift; exec setsid -c env --default-signal=HUP,INT,QUIT,TERM \"$@\" <\"$t\" >\"$t\" 2>&1", "sh", _terminal.Name, "dotnet", program, .. arguments]);
+        _process = Process.Start("sh", ["-c", "t=$1; shift; exec setsid -c env --default-signal=HUP,INT,QUIT,TERM \"$@\" <\"$t\" >\"$t\" 2>&1", "sh", _terminal.Name, Launcher.Path, .. arguments]);
         new Thread(Listen) { IsBackground = true }.Start();
     }
 

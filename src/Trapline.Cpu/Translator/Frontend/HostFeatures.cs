@@ -3,23 +3,34 @@ using Iced.Intel;
 
 namespace Trapline.Cpu.Translator.Frontend;
 
-/// <summary>Which instructions this host can run natively.</summary>
+/// <summary>
+/// Which instructions this host can run natively, by CPUID: a program that is compiled ahead of time answers <c>IsSupported</c> by what it is compiled for.
+/// </summary>
 public static class HostFeatures
 {
+    // CPUID's answers are read once: under a hypervisor each costs an exit.
+    private static readonly (int Eax, int Ebx, int Ecx, int Edx) s_basic = Leaf(1), s_structured = Leaf(7), s_extended = Leaf(unchecked((int)0x8000_0001));
+
+    /// <summary>
+    /// Whether the operating system keeps YMM registers: the runtime has asked it. Compiled ahead of time this is true only in a program for x86-64-v3,
+    /// which is what <c>./trapline</c> builds on such a host.
+    /// </summary>
+    private static readonly bool s_keepsYmm = Avx.IsSupported;
+
     /// <summary>What emitted code itself needs: RORX.</summary>
-    public static bool Translate => OperatingSystem.IsLinux() && Bmi2.X64.IsSupported && Avx.IsSupported;
+    public static bool Translate { get; } = OperatingSystem.IsLinux() && Environment.Is64BitProcess && Has(CpuidFeature.BMI2) && Has(CpuidFeature.AVX);
 
     /// <summary>PEXT takes a few cycles, not hundreds: all but AMD's processors before family 19h (their optimization guides).</summary>
-    public static bool FastExtract { get; } = Bmi2.X64.IsSupported && !(IsAmd && Family < 0x19);
+    public static bool FastExtract { get; } = Has(CpuidFeature.BMI2) && !(IsAmd && Family < 0x19);
 
-    private static bool IsAmd => X86Base.CpuId(0, 0).Ebx == 0x68747541; // "Auth"
+    private static bool IsAmd => Leaf(0).Ebx == 0x68747541; // "Auth"
 
     private static int Family
     {
         get
         {
-            int eax = X86Base.CpuId(1, 0).Eax, family = eax >> 8 & 15;
-            return family == 15 ? family + (eax >> 20 & 0xFF) : family;
+            int family = s_basic.Eax >> 8 & 15;
+            return family == 15 ? family + (s_basic.Eax >> 20 & 0xFF) : family;
         }
     }
 
@@ -36,35 +47,35 @@ public static class HostFeatures
         CpuidFeature.INTEL8086 or CpuidFeature.INTEL186 or CpuidFeature.INTEL286 or CpuidFeature.INTEL386 or CpuidFeature.INTEL486
             or CpuidFeature.X64 or CpuidFeature.CMOV or CpuidFeature.MULTIBYTENOP or CpuidFeature.CET_IBT or CpuidFeature.CX8
             or CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387
-            or CpuidFeature.MMX => true,
-        CpuidFeature.CMPXCHG16B => CpuidBit(1, ecx: 13),
-        CpuidFeature.SSE or CpuidFeature.SSE2 => Sse2.IsSupported,
-        CpuidFeature.SSE3 => Sse3.IsSupported,
-        CpuidFeature.SSSE3 => Ssse3.IsSupported,
-        CpuidFeature.SSE4_1 => Sse41.IsSupported,
-        CpuidFeature.SSE4_2 => Sse42.IsSupported,
-        CpuidFeature.POPCNT => Popcnt.IsSupported,
-        CpuidFeature.LZCNT => Lzcnt.IsSupported,
-        CpuidFeature.BMI1 => Bmi1.IsSupported,
-        CpuidFeature.BMI2 => Bmi2.IsSupported,
-        CpuidFeature.AVX => Avx.IsSupported,
-        CpuidFeature.AVX2 => Avx2.IsSupported,
-        CpuidFeature.FMA => Fma.IsSupported,
-        CpuidFeature.AES => Aes.IsSupported,
-        CpuidFeature.PCLMULQDQ => Pclmulqdq.IsSupported,
-        CpuidFeature.VAES or CpuidFeature.VPCLMULQDQ => Pclmulqdq.V256.IsSupported,
-        CpuidFeature.SHA => CpuidBit(7, ebx: 29),
-        CpuidFeature.ADX => CpuidBit(7, ebx: 19),
-        CpuidFeature.F16C => CpuidBit(1, ecx: 29),
-        CpuidFeature.MOVBE => CpuidBit(1, ecx: 22),
+            or CpuidFeature.MMX or CpuidFeature.SSE or CpuidFeature.SSE2 => true,
+        CpuidFeature.CMPXCHG16B => Bit(s_basic.Ecx, 13),
+        CpuidFeature.SSE3 => Bit(s_basic.Ecx, 0),
+        CpuidFeature.SSSE3 => Bit(s_basic.Ecx, 9),
+        CpuidFeature.SSE4_1 => Bit(s_basic.Ecx, 19),
+        CpuidFeature.SSE4_2 => Bit(s_basic.Ecx, 20),
+        CpuidFeature.POPCNT => Bit(s_basic.Ecx, 23),
+        CpuidFeature.AES => Bit(s_basic.Ecx, 25),
+        CpuidFeature.PCLMULQDQ => Bit(s_basic.Ecx, 1),
+        CpuidFeature.MOVBE => Bit(s_basic.Ecx, 22),
+        CpuidFeature.AVX => s_keepsYmm && Bit(s_basic.Ecx, 28),
+        CpuidFeature.FMA => s_keepsYmm && Bit(s_basic.Ecx, 12),
+        CpuidFeature.F16C => s_keepsYmm && Bit(s_basic.Ecx, 29),
+        CpuidFeature.AVX2 => s_keepsYmm && Bit(s_structured.Ebx, 5),
+        CpuidFeature.VAES => s_keepsYmm && Bit(s_structured.Ecx, 9),
+        CpuidFeature.VPCLMULQDQ => s_keepsYmm && Bit(s_structured.Ecx, 10),
+        CpuidFeature.BMI1 => Bit(s_structured.Ebx, 3),
+        CpuidFeature.BMI2 => Bit(s_structured.Ebx, 8),
+        CpuidFeature.ADX => Bit(s_structured.Ebx, 19),
+        CpuidFeature.SHA => Bit(s_structured.Ebx, 29),
+        CpuidFeature.LZCNT => Bit(s_extended.Ecx, 5),
         CpuidFeature.PREFETCHW => true,
         CpuidFeature.TSC or CpuidFeature.RDTSCP or CpuidFeature.PKU or CpuidFeature.SMAP => true, // done without the host's own
         _ => false,
     };
 
-    private static bool CpuidBit(int leaf, int ebx = -1, int ecx = -1)
-    {
-        (_, int b, int c, _) = X86Base.CpuId(leaf, 0);
-        return ebx >= 0 ? (b >> ebx & 1) != 0 : (c >> ecx & 1) != 0;
-    }
+    private static bool Bit(int word, int bit) => (word >> bit & 1) != 0;
+
+    /// <summary>A leaf's first sub-leaf, zeros where the processor has no such leaf or is no x86.</summary>
+    private static (int Eax, int Ebx, int Ecx, int Edx) Leaf(int leaf) =>
+        X86Base.IsSupported && (uint)X86Base.CpuId(leaf & unchecked((int)0x8000_0000), 0).Eax >= (uint)leaf ? X86Base.CpuId(leaf, 0) : default;
 }
