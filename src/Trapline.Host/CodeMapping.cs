@@ -25,20 +25,33 @@ public sealed unsafe class CodeMapping : IDisposable
     /// <exception cref="Win32Exception">The host refused the memory, or executable mappings altogether.</exception>
     public static CodeMapping Create(ulong length)
     {
-        byte* writable = Libc.Mmap(null, length, Libc.ProtRead | Libc.ProtWrite, Libc.MapShared | Libc.MapAnonymous | Libc.MapNoReserve, -1, 0);
+        byte* writable = HostPages.Reserve(length);
         if ((nint)writable == -1)
             throw new Win32Exception(Marshal.GetLastPInvokeError());
+        byte* executable = HostPages.Reserve(length);
         // An old length of 0 makes a second view of a shared mapping (mremap(2)).
-        byte* executable = Libc.Mremap(writable, 0, length, Libc.MremapMayMove);
-        if ((nint)executable == -1 || Libc.Mprotect(executable, length, Libc.ProtRead | Libc.ProtExec) != 0)
-        {
-            int error = Marshal.GetLastPInvokeError();
-            Libc.Munmap(writable, length);
-            if ((nint)executable != -1)
-                Libc.Munmap(executable, length);
-            throw new Win32Exception(error);
-        }
-        return new CodeMapping(writable, executable, length);
+        bool made = (nint)executable != -1
+            && (nint)Libc.Mmap(writable, length, Libc.ProtRead | Libc.ProtWrite, Libc.MapShared | Libc.MapAnonymous | Libc.MapNoReserve | Libc.MapFixed, -1, 0) != -1
+            && (nint)Libc.Mremap(writable, 0, length, Libc.MremapMayMove | Libc.MremapFixed, executable) != -1
+            && Libc.Mprotect(executable, length, Libc.ProtRead | Libc.ProtExec) == 0;
+        if (made)
+            return new CodeMapping(writable, executable, length);
+        int error = Marshal.GetLastPInvokeError();
+        Libc.Munmap(writable, length);
+        if ((nint)executable != -1)
+            Libc.Munmap(executable, length);
+        throw new Win32Exception(error);
+    }
+
+    /// <summary>
+    /// Makes one huge page, in both views, of the memory from a multiple of <see cref="HostPages.HugePage"/> on: emitting into it costs no faults then, and
+    /// running from it few misses of the host's TLB.
+    /// </summary>
+    public void MakeHuge(ulong offset)
+    {
+        byte* page = _writable + offset;
+        Volatile.Write(ref *page, *page); // only what is there can become huge
+        HostPages.MakeHuge(page, HostPages.HugePage);
     }
 
     public void Dispose()

@@ -26,7 +26,13 @@ public sealed unsafe class HostMapping : IDisposable
 
     /// <summary>Maps private zeroed memory that is committed when touched.</summary>
     /// <exception cref="Win32Exception">The host refused the memory.</exception>
-    public static HostMapping CreatePrivate(ulong length) => new(Map(null, length, Libc.MapPrivate | Libc.MapAnonymous, null, 0), length);
+    public static HostMapping CreatePrivate(ulong length)
+    {
+        byte* place = HostPages.Reserve(length);
+        return (nint)place != -1
+            ? new HostMapping(Map(place, length, Libc.MapPrivate | Libc.MapAnonymous | Libc.MapFixed, null, 0), length)
+            : throw new Win32Exception(Marshal.GetLastPInvokeError());
+    }
 
     /// <summary>
     /// From an offset on, private memory comes in huge pages where the host has them (madvise(2), MADV_HUGEPAGE): for what is used densely. One fault of the

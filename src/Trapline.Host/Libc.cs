@@ -5,6 +5,7 @@ namespace Trapline.Host;
 /// <summary>The system calls that this host needs beyond what .NET offers (Linux x86-64 constants).</summary>
 internal static unsafe partial class Libc
 {
+    public const int ProtNone = 0;
     public const int ProtRead = 1;
     public const int ProtWrite = 2;
     public const int MapShared = 1;
@@ -13,12 +14,14 @@ internal static unsafe partial class Libc
     public const int MapAnonymous = 0x20;
     public const int MapNoReserve = 0x4000;
     public const int MremapMayMove = 1;
+    public const int MremapFixed = 2;
     public const int Map32Bit = 0x40;
     public const int MapFixedNoReplace = 0x100000;
     public const int ProtExec = 4;
     public const uint MfdCloexec = 1;
     public const int MadvDontNeed = 4;
     public const int MadvHugePage = 14;
+    public const int MadvCollapse = 25;
 
     [LibraryImport("libc", EntryPoint = "memfd_create", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int MemfdCreate(string name, uint flags);
@@ -48,7 +51,7 @@ internal static unsafe partial class Libc
     public static partial int Munmap(void* address, ulong length);
 
     [LibraryImport("libc", EntryPoint = "mremap", SetLastError = true)]
-    public static partial byte* Mremap(void* address, ulong length, ulong newLength, int flags);
+    public static partial byte* Mremap(void* address, ulong length, ulong newLength, int flags, void* newAddress);
 
     [LibraryImport("libc", EntryPoint = "mprotect", SetLastError = true)]
     public static partial int Mprotect(void* address, ulong length, int protection);

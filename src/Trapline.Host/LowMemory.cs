@@ -25,7 +25,9 @@ public sealed unsafe class LowMemory : IDisposable
     public static LowMemory Create(ulong length)
     {
         const int Flags = Libc.MapPrivate | Libc.MapAnonymous | Libc.MapNoReserve;
-        byte* start = Libc.Mmap(null, length, Libc.ProtRead | Libc.ProtWrite, Flags | Libc.Map32Bit, -1, 0);
+        byte* start = HostPages.Reserve(length, Libc.Map32Bit);
+        if ((nint)start != -1)
+            start = Libc.Mmap(start, length, Libc.ProtRead | Libc.ProtWrite, Flags | Libc.MapFixed, -1, 0);
         // The flag means the second gibibyte alone (mmap(2)).
         for (ulong wanted = FirstTried; (nint)start == -1 && wanted + length <= LastTried; wanted += Step)
             start = Libc.Mmap((void*)wanted, length, Libc.ProtRead | Libc.ProtWrite, Flags | Libc.MapFixedNoReplace, -1, 0);

@@ -15,17 +15,22 @@ public sealed unsafe class BlockCache : IDisposable
     private const int JumpSize = 1 << 14;
     public const int MaxOps = 64;
 
+    /// <summary>Blocks lie at multiples of it in the arena.</summary>
+    private const int Alignment = 64;
+
     /// <summary>What a vCPU that runs little decodes, such as that of a copy: not worth a huge page.</summary>
-    private const nuint Small = 2 << 20;
+    private const nuint Small = (nuint)HostPages.HugePage;
 
     private readonly HostMapping _mapping;
     private readonly byte* _arena;
     private readonly nuint _arenaSize;
-    private readonly BlockIndex _index;
+    /// <summary>A block's number is its place in the arena in units of <see cref="Alignment"/>, plus 1.</summary>
+    private readonly HashIndex _index = new();
     private readonly BlockTwins _twins = new();
     private readonly JumpEntry* _jumps;
     private readonly Dictionary<ulong, List<nint>> _pages = [];
     private nuint _used;
+    private bool _isLarge;
 
     private struct JumpEntry
     {
@@ -38,12 +43,12 @@ public sealed unsafe class BlockCache : IDisposable
     public BlockCache(nuint arenaSize = 24 << 20)
     {
         _arenaSize = arenaSize;
-        _mapping = HostMapping.CreatePrivate(arenaSize);
+        nuint jumps = JumpSize * (nuint)sizeof(JumpEntry);
+        _mapping = HostMapping.CreatePrivate(jumps + arenaSize);
         if (arenaSize > Small)
             _mapping.PreferHugePages(Small);
-        _arena = _mapping.Base;
-        _index = new BlockIndex(_arena);
-        _jumps = (JumpEntry*)NativeMemory.AllocZeroed(JumpSize, (nuint)sizeof(JumpEntry));
+        _jumps = (JumpEntry*)_mapping.Base;
+        _arena = _mapping.Base + jumps;
     }
 
     public long Decoded { get; private set; }
@@ -84,10 +89,13 @@ public sealed unsafe class BlockCache : IDisposable
 
     public Block* Find(ulong offset, ulong secondOffset, ulong rip, uint mode)
     {
-        uint hash = BlockIndex.HashOf(offset, rip, mode);
-        for (BlockIndex.Search search = _index.Start(hash); _index.Next(ref search, out Block* b);)
+        HashIndex.Search search = _index.Start(HashOf(offset, rip, mode));
+        while (_index.Next(ref search) is var number and not 0)
+        {
+            Block* b = BlockOf(number);
             if (b->Offset == offset && b->Rip == rip && b->Mode == mode && (b->SecondOffset == Block.NoPage || b->SecondOffset == secondOffset))
                 return b;
+        }
         return null;
     }
 
@@ -97,10 +105,13 @@ public sealed unsafe class BlockCache : IDisposable
         Block* recent = FindJumpAt(offset, rip, mode);
         if (recent != null)
             return recent;
-        uint hash = BlockIndex.HashOf(offset, rip, mode);
-        for (BlockIndex.Search search = _index.Start(hash); _index.Next(ref search, out Block* b);)
+        HashIndex.Search search = _index.Start(HashOf(offset, rip, mode));
+        while (_index.Next(ref search) is var number and not 0)
+        {
+            Block* b = BlockOf(number);
             if (b->Offset == offset && b->Rip == rip && b->Mode == mode)
                 return b;
+        }
         return null;
     }
 
@@ -115,8 +126,13 @@ public sealed unsafe class BlockCache : IDisposable
     {
         Decoded++;
         _used += (nuint)(sizeof(Block) + ops * sizeof(Op));
-        _used = (_used + BlockIndex.Alignment - 1) & ~(nuint)(BlockIndex.Alignment - 1);
-        _index.Add(block);
+        _used = (_used + Alignment - 1) & ~(nuint)(Alignment - 1);
+        if (!_isLarge && _used > Small / 2 && _arenaSize > Small)
+        {
+            _isLarge = true;
+            HostPages.MakeHuge(_mapping.Base, Small);
+        }
+        _index.Add(HashOf(block), NumberOf(block));
         _twins.Add(block);
         AddToPage(block->Offset & ~0xFFFul, block);
         if (block->SecondOffset != Block.NoPage)
@@ -165,13 +181,12 @@ public sealed unsafe class BlockCache : IDisposable
         _mapping.Dispose();
         _index.Dispose();
         _twins.Dispose();
-        NativeMemory.Free(_jumps);
     }
 
     private void Drop(Block* block, delegate*<SoftwareVcpu, CpuState*, Op*, int> resync)
     {
         Invalidated++;
-        _index.Remove(block);
+        _index.Remove(HashOf(block), NumberOf(block));
         // The other page of a crossing block still lists it; its empty extent keeps it from matching again.
         block->Bytes = 0;
         block->SecondBytes = 0;
@@ -180,6 +195,15 @@ public sealed unsafe class BlockCache : IDisposable
         for (int i = 0; i <= block->Count; i++)
             ops[i].Run = resync;
     }
+
+    /// <summary>RIP counts: every process has a shared library somewhere else.</summary>
+    private static uint HashOf(ulong offset, ulong rip, uint mode) => (uint)((offset ^ rip << 13 ^ mode) * 0x9E37_79B9_7F4A_7C15ul >> 32);
+
+    private static uint HashOf(Block* block) => HashOf(block->Offset, block->Rip, block->Mode);
+
+    private uint NumberOf(Block* block) => (uint)(((byte*)block - _arena) / Alignment) + 1;
+
+    private Block* BlockOf(uint number) => (Block*)(_arena + ((long)number - 1) * Alignment);
 
     private void AddToPage(ulong page, Block* block)
     {

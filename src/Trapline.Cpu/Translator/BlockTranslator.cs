@@ -39,6 +39,9 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
     private bool _orphans;
     private readonly Dictionary<ulong, List<Translation>> _pages = [];
 
+    /// <summary>Its tables have been put into huge pages.</summary>
+    private bool _isLarge;
+
     public BlockTranslator(LowLayout low, GuestMemory memory, VcpuMmu mmu, CpuModel model, TranslatorOptions options)
     {
         _features = new ModelFeatures(model);
@@ -169,6 +172,12 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
 
     private void Keep(Block* block, Translation translation)
     {
+        if (!_isLarge && _code.IsLarge)
+        {
+            _isLarge = true;
+            _low.MakeHuge();
+            _sites.MakeHuge();
+        }
         _translations.Add(translation);
         AddToPage(block->Offset & ~0xFFFul, translation);
         if (block->SecondOffset != Block.NoPage)
@@ -241,5 +250,6 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         _mmu.Spaces = null;
         _code.Dispose();
         _sites.Dispose();
+        _translations.Dispose();
     }
 }

@@ -38,6 +38,9 @@ public sealed unsafe class ExitSites : IDisposable
         _chunks.Add(chunk);
     }
 
+    /// <summary>There are many, and more will be: they lie in huge pages from now on.</summary>
+    public void MakeHuge() => HostPages.MakeHuge(_chunks[0].Base, _chunks[0].Length);
+
     /// <summary>Numbers begin at 0 again.</summary>
     public void Clear() => Count = 0;
 

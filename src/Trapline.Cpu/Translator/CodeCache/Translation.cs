@@ -26,9 +26,6 @@ public sealed unsafe class Translation
     /// <summary>Its place in the translator's list, until the code cache is emptied.</summary>
     internal int Number { get; init; }
 
-    /// <summary>The next one in the same chain of the <see cref="TranslationTable"/>.</summary>
-    internal Translation? Next;
-
     public nint Entry { get; set; }
     public int HotBytes { get; set; }
 

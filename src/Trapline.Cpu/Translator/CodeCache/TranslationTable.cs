@@ -1,10 +1,9 @@
 namespace Trapline.Cpu.Translator.CodeCache;
 
 /// <summary>Translations by number and by what they were made from.</summary>
-internal sealed class TranslationTable
+internal sealed class TranslationTable : IDisposable
 {
-    /// <summary>Begins each chain of those whose keys have the same hash; <see cref="Translation.Next"/> continues it.</summary>
-    private Translation?[] _chains = new Translation?[1 << 10];
+    private readonly HashIndex _index = new();
 
     /// <summary>By number; null where there is none any more. Number 0 is nobody's.</summary>
     private readonly List<Translation?> _numbered = [null];
@@ -21,51 +20,34 @@ internal sealed class TranslationTable
 
     public Translation? Find(in TranslationKey key)
     {
-        for (Translation? one = Chain(key); one != null; one = one.Next)
-            if (one.Key == key)
-                return one;
+        HashIndex.Search search = _index.Start((uint)key.GetHashCode());
+        while (_index.Next(ref search) is var number and not 0)
+            if (_numbered[(int)number]!.Key == key)
+                return _numbered[(int)number];
         return null;
     }
 
     /// <summary>Its number is <see cref="NextNumber"/>, and nothing with its key is here.</summary>
     public void Add(Translation translation)
     {
-        if (++Count > _chains.Length)
-            Grow();
+        Count++;
         _numbered.Add(translation);
-        Link(translation);
+        _index.Add((uint)translation.Key.GetHashCode(), (uint)translation.Number);
     }
 
     public void Remove(Translation translation)
     {
-        _numbered[translation.Number] = null;
         Count--;
-        ref Translation? at = ref Chain(translation.Key);
-        while (at != translation)
-            at = ref at!.Next;
-        at = translation.Next;
+        _numbered[translation.Number] = null;
+        _index.Remove((uint)translation.Key.GetHashCode(), (uint)translation.Number);
     }
 
     public void Clear()
     {
         _numbered.RemoveRange(1, _numbered.Count - 1);
-        Array.Clear(_chains);
+        _index.Clear();
         Count = 0;
     }
 
-    private ref Translation? Chain(in TranslationKey key) => ref _chains[key.GetHashCode() & (_chains.Length - 1)];
-
-    private void Link(Translation translation)
-    {
-        ref Translation? first = ref Chain(translation.Key);
-        translation.Next = first;
-        first = translation;
-    }
-
-    private void Grow()
-    {
-        _chains = new Translation?[_chains.Length * 2];
-        foreach (Translation translation in All)
-            Link(translation);
-    }
+    public void Dispose() => _index.Dispose();
 }

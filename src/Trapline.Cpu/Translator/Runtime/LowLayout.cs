@@ -76,6 +76,9 @@ public sealed unsafe class LowLayout : IDisposable
     /// <summary>256 bytes: 1, then zeros. Turns a difference of zero into something else and any other into zero, for JRCXZ.</summary>
     public byte* Equal { get; }
 
+    /// <summary>The vCPU runs much: what is here lies in huge pages from now on.</summary>
+    public void MakeHuge() => HostPages.MakeHuge(_memory.Base, _memory.Length);
+
     /// <summary>Emitted code can reach all of it.</summary>
     public bool IsLow => _memory.IsLow;
 
