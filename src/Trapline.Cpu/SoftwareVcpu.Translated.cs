@@ -70,6 +70,8 @@ public sealed unsafe partial class SoftwareVcpu
             if (number == 0)
             {
                 translator.Counters.JumpMisses++;
+                ExpectBlock(f->ExitAddress);
+                translator.PrefetchJump(f->ExitAddress);
                 UnpackFlags(f);
                 s->Rip = f->ExitAddress;
                 if (!Canonical(s->Rip, 1))
@@ -131,6 +133,8 @@ public sealed unsafe partial class SoftwareVcpu
                     break;
                 case ExitKind.JumpMiss:
                     translator.Counters.JumpMisses++;
+                    ExpectBlock(f->ExitAddress);
+                    translator.PrefetchJump(f->ExitAddress);
                     if (AddJumpTo(f->ExitAddress) && MayResume(site, window))
                     {
                         entry = site.Resume;
@@ -140,6 +144,7 @@ public sealed unsafe partial class SoftwareVcpu
                     break;
                 case ExitKind.Link:
                     translator.Counters.LinkExits++;
+                    ExpectBlock(site.Rip);
                     UnpackFlags(f);
                     s->Rip = site.Rip;
                     if (Volatile.Read(ref s->Attention) != 0)
@@ -188,6 +193,13 @@ public sealed unsafe partial class SoftwareVcpu
     /// <summary>Translated code can go on where it left: its bytes are the same, and so is the stack window that it checked, if it did.</summary>
     /// <param name="window">The window's page when it left. Filling the TLB may evict a large page, which closes the window.</param>
     private bool MayResume(in ExitSite site, ulong window) => _translator!.OwnerOf(site) != null && _low.Frame->WindowPage == window;
+
+    /// <summary>What a look-up of a block touches lies in places far apart: what waits for one of them waits for all at once.</summary>
+    private void ExpectBlock(ulong rip)
+    {
+        _blocks.Prefetch(rip, State->Mode);
+        Mmu.Prefetch(rip);
+    }
 
     /// <summary>One instruction by the interpreter; then the block that follows, or null if the main loop must look at events.</summary>
     private Block* InterpretOne() => InterpretSingle() && Volatile.Read(ref State->Attention) == 0 ? FindBlock(State->Mode) : null;

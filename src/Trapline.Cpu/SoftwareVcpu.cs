@@ -204,6 +204,8 @@ public sealed unsafe partial class SoftwareVcpu : IVcpuEngine, IMemoryObserver, 
                 if (++block->Heat == TranslatorOptions.WarmAfter && TryTranslate(block))
                     continue;
             }
+            if (block->LinkEpoch0 != s->CodeEpoch)
+                _blocks.Prefetch(block->Rip + (ulong)block->Bytes, s->Mode); // what follows will be looked for
             Op* op = Block.Ops(block);
             int status;
             while ((status = op->Run(this, s, op)) == Status.Next)

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
 using Trapline.Host;
 
 namespace Trapline.Cpu.Interpreter;
@@ -79,6 +80,13 @@ public sealed unsafe class BlockCache : IDisposable
         Block* block = entry->Target;
         // One that was dropped has no bytes; one in two pages depends on the other, too.
         return block->Offset == offset && block->SecondOffset == Block.NoPage && block->Bytes != 0 ? block : null;
+    }
+
+    /// <summary>A block at this address will be looked for soon.</summary>
+    public void Prefetch(ulong rip, uint mode)
+    {
+        if (Sse.IsSupported)
+            Sse.Prefetch0(JumpEntryOf(rip, mode));
     }
 
     public void AddJump(ulong rip, uint mode, ulong epoch, Block* target)

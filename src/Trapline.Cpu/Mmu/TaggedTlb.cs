@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
 
 namespace Trapline.Cpu.Mmu;
 
@@ -55,6 +56,16 @@ public sealed unsafe class TaggedTlb : IDisposable
 
     /// <summary>The tag under which a PCID's translations are cached now.</summary>
     public ulong TagOf(uint pcid) => pcid | (ulong)_generations[pcid] << 32;
+
+    /// <summary>The translation of a small page will be looked for soon.</summary>
+    public void Prefetch(ulong linear)
+    {
+        if (!Sse.IsSupported)
+            return;
+        byte* set = (byte*)(_entries + (int)(linear >> 12 & 1023) * Ways);
+        Sse.Prefetch0(set);
+        Sse.Prefetch0(set + 64);
+    }
 
     /// <summary>Finds the translation of <paramref name="linear"/> under <paramref name="pcid"/>; null if it is not cached.</summary>
     public TlbEntry* Find(ulong linear, uint pcid, out int shift)

@@ -13,6 +13,9 @@ public sealed unsafe class VcpuMmu : IDisposable
     private readonly TranslationFrame* _frame;
     private readonly TaggedTlb _tagged = new();
 
+    /// <summary>An address will be translated soon that the soft TLB knows nothing of.</summary>
+    public void Prefetch(ulong linear) => _tagged.Prefetch(linear);
+
     /// <param name="softTlb">Memory for the soft TLB's arrays, <see cref="SoftTlb.Bytes"/> long.</param>
     /// <param name="frame">Its stack window is one more fast entry, which every flush empties.</param>
     public VcpuMmu(CpuState* state, GuestMemory memory, CpuModel model, ulong* softTlb, TranslationFrame* frame)

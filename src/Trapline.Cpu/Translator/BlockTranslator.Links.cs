@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics.X86;
 using Trapline.Cpu.Interpreter;
 using Trapline.Cpu.Mmu;
 using Trapline.Cpu.Translator.CodeCache;
@@ -116,6 +117,14 @@ public sealed unsafe partial class BlockTranslator
         _low.JumpTargets[slot] = target->Native;
         NoteLinked(_low.Frame->LinkId, target);
         return true;
+    }
+
+    /// <summary>An entry of the jump cache will be made soon.</summary>
+    public void PrefetchJump(ulong rip)
+    {
+        uint slot = LowLayout.JumpSlot(rip);
+        Sse.Prefetch0(_low.JumpKeys + slot);
+        Sse.Prefetch0(_low.JumpTargets + slot);
     }
 
     /// <summary>Makes indirect jumps to an address leave as if it were not in the jump cache, but after the jump. Always true.</summary>

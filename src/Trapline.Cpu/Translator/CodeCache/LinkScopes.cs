@@ -23,7 +23,7 @@ public sealed class LinkScopes
     public const uint NoLinks = Last;
     private readonly Dictionary<(uint Mode, ulong Tag), uint> _ids = [];
     private readonly List<uint> _modes = [];
-    private readonly HashSet<(uint Id, ulong Page)> _pages = [];
+    private readonly HashSet<ulong> _pages = [];
     private uint _next = 1;
 
     /// <summary>The last answer for each privilege context: rings change far more often than anything else.</summary>
@@ -57,15 +57,17 @@ public sealed class LinkScopes
     private static (uint Mode, ulong Tag) KeyOf(uint mode, ulong tag, bool globals) => (mode, !globals || BlockMode.Context(mode) == SoftTlb.User ? tag : 0);
 
     /// <summary>Code of this page takes part in a link or the jump cache under this number.</summary>
-    public void Note(uint id, ulong linear) => _pages.Add((id, linear >> 12));
+    public void Note(uint id, ulong linear) => _pages.Add(PageOf(id, linear));
+
+    /// <summary>Page and number in one word: linear addresses have 48 bits.</summary>
+    private static ulong PageOf(uint id, ulong linear) => (ulong)id << 36 | linear << 16 >> 28;
 
     /// <summary>One page's translation was flushed. True if a number died.</summary>
     public bool PageFlushed(ulong linear, ulong tag, bool globals = true)
     {
-        ulong page = linear >> 12;
         bool died = false;
         foreach (uint mode in _modes)
-            if (_ids.TryGetValue(KeyOf(mode, tag, globals), out uint id) && _pages.Contains((id, page)))
+            if (_ids.TryGetValue(KeyOf(mode, tag, globals), out uint id) && _pages.Contains(PageOf(id, linear)))
             {
                 _ids.Remove(KeyOf(mode, tag, globals));
                 Array.Clear(_recent);
