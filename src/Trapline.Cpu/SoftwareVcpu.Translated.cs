@@ -135,8 +135,10 @@ public sealed unsafe partial class SoftwareVcpu
                     translator.Counters.JumpMisses++;
                     ExpectBlock(f->ExitAddress);
                     translator.PrefetchJump(f->ExitAddress);
-                    if (AddJumpTo(f->ExitAddress) && MayResume(site, window))
+                    Block* target = AddJumpTo(f->ExitAddress);
+                    if (target != null && MayResume(site, window))
                     {
+                        translator.LinkInline(number, target);
                         entry = site.Resume;
                         vectors = site.Vectors;
                         continue;
@@ -256,14 +258,14 @@ public sealed unsafe partial class SoftwareVcpu
     /// <summary>The addresses can be accessed in this mode at all, without wrapping around.</summary>
     private bool Reaches(ulong linear, int size) => State->Is64 != 0 ? Canonical(linear, size) : linear + (ulong)size <= 1ul << 32 && linear <= uint.MaxValue;
 
-    /// <summary>Puts an address into the jump cache. False: it has no translation yet, or cannot be fetched.</summary>
-    private bool AddJumpTo(ulong rip)
+    /// <summary>Puts an address into the jump cache. Null: it has no translation yet, or cannot be fetched.</summary>
+    private Block* AddJumpTo(ulong rip)
     {
         CpuState* s = State;
         if (!Canonical(rip, 1) || !Mmu.Translate(rip, Access.Fetch | UserBit, out ulong gpa, out _) || !_memory.TryGetPage(gpa, out ulong page, out _))
-            return false;
+            return null;
         Block* block = _blocks.FindFirst(page + (gpa & 0xFFF), rip, s->Mode);
-        return block != null && block->SecondOffset == Block.NoPage && block->Native != 0 && _translator!.AddJump(block);
+        return block != null && block->SecondOffset == Block.NoPage && block->Native != 0 && _translator!.AddJump(block) ? block : null;
     }
 
     /// <summary>Puts a page of RAM into the soft TLB without raising anything. False: the interpreter must do the access.</summary>

@@ -48,6 +48,32 @@ public sealed unsafe partial class BlockTranslator
         Counters.Linked++;
     }
 
+    /// <summary>An indirect jump that has gone to more targets than this has no inline cache any more.</summary>
+    private const int MostTargets = 4;
+
+    /// <summary>Puts the target of an indirect jump or call, which has just been added to the jump cache, into the site's own cache.</summary>
+    public void LinkInline(uint number, Block* target)
+    {
+        ref ExitSite site = ref Site(number);
+        if (site.Form is not (LinkForm.InlineJump or LinkForm.InlineCall) || site.Relinks > MostTargets
+            || OwnerOf(site) == null || _translations[target->Translation] is not { } to)
+            return;
+        uint id = _low.Frame->LinkId;
+        if (site.LinkedTo != 0 && site.LinkedIn == id && ++site.Relinks > MostTargets)
+        {
+            Unlink(ref site);
+            Counters.InlineGivenUp++;
+            return;
+        }
+        site.LinkedIn = (ushort)id;
+        Assembler asm = At(site.Patch);
+        if (site.Form == LinkForm.InlineCall)
+            asm.Patch(site.Island, to.Entry);
+        BlockEmitter.WriteInlineJump(ref asm, _stubs, _addresses, id, target->Rip, site.Form == LinkForm.InlineCall ? site.Cold : to.Entry);
+        NoteIncoming((int)number, to);
+        Counters.InlineLinks++;
+    }
+
     /// <summary>Where a hoisted check covers two pages, lets code go on in another translation of the same instructions.</summary>
     public void LinkStraddle(uint number, Translation to)
     {
@@ -139,10 +165,18 @@ public sealed unsafe partial class BlockTranslator
     private void Unlink(ref ExitSite site)
     {
         Assembler asm = At(site.Patch);
-        if (site.Form == LinkForm.Near)
-            asm.Patch(site.Patch, site.Cold);
-        else
-            asm.Jump(site.Cold);
+        switch (site.Form)
+        {
+            case LinkForm.Near:
+                asm.Patch(site.Patch, site.Cold);
+                break;
+            case LinkForm.FarJump or LinkForm.FarCall:
+                asm.Jump(site.Cold);
+                break;
+            case LinkForm.InlineJump or LinkForm.InlineCall:
+                asm.Nops(BlockEmitter.InlineSize);
+                break;
+        }
     }
 
     /// <summary>

@@ -18,6 +18,8 @@ public struct TranslatorCounters
     public long Straddles;
     public long LinkExits;
     public long JumpMisses;
+    public long InlineLinks;
+    public long InlineGivenUp;
     public long AttentionExits;
     public long TimeExits;
     public long Interpreted;
@@ -33,6 +35,8 @@ public struct TranslatorCounters
         new("chain", "links made", Linked),
         new("chain", "exits: direct jump not linked", LinkExits),
         new("jump cache", "exits: indirect jump not in it", JumpMisses),
+        new("inline cache", "links made", InlineLinks),
+        new("inline cache", "given up: too many targets", InlineGivenUp),
         new("soft TLB", "exits: read missed", ReadMisses),
         new("soft TLB", "exits: write missed", WriteMisses),
         new("stack window", "exits: another page", WindowMisses),

@@ -31,6 +31,10 @@ public enum LinkForm : byte
     FarJump,
     /// <summary>A region that tests <c>LinkId</c> and the return stack's depth before it calls.</summary>
     FarCall,
+    /// <summary>An inline cache: a region that tests <c>LinkId</c> and the target of an indirect jump before it jumps, and goes on behind itself otherwise.</summary>
+    InlineJump,
+    /// <summary>The same for an indirect call, which is made at <see cref="ExitSite.Cold"/>.</summary>
+    InlineCall,
 }
 
 /// <summary>A place where translated code leaves, and what managed code needs to know there.</summary>
@@ -47,7 +51,7 @@ public struct ExitSite
     /// <summary>For such a site: it was FNINIT, which clears the pointers.</summary>
     public bool X87Cleared;
 
-    /// <summary>How often a far link was made anew for another address space.</summary>
+    /// <summary>How often a far link was made anew for another address space, or an inline cache for another target.</summary>
     public byte Relinks;
 
     public ulong Rip;
@@ -59,7 +63,7 @@ public struct ExitSite
     public nint Patch;
     public nint Cold;
 
-    /// <summary>For a far call: a jump to <see cref="Cold"/> near enough for JRCXZ.</summary>
+    /// <summary>For a far call: a jump to <see cref="Cold"/> near enough for JRCXZ. For an inline cache's call: its displacement.</summary>
     public nint Island;
 
     /// <summary>For attention: the instruction has not begun.</summary>
@@ -67,6 +71,9 @@ public struct ExitSite
 
     /// <summary>For straddles: the check is that of a group, not of a stack window.</summary>
     public bool Group;
+
+    /// <summary>For an inline cache: the link number that it was made in.</summary>
+    public ushort LinkedIn;
 
     /// <summary>For windows: bytes from the missed address to the window's end.</summary>
     public int Span;

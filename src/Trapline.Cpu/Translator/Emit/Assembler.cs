@@ -55,6 +55,12 @@ public unsafe struct Assembler(byte* writable, nint toExecutable)
         _at += count;
     }
 
+    public void Bytes(ReadOnlySpan<byte> bytes)
+    {
+        bytes.CopyTo(new Span<byte>(_at, bytes.Length));
+        _at += bytes.Length;
+    }
+
     public void Align(int boundary)
     {
         while ((Here & (boundary - 1)) != 0)
@@ -234,6 +240,26 @@ public unsafe struct Assembler(byte* writable, nint toExecutable)
         Rex(false, 0, 0, register, force: false);
         Byte(0x58 | (register & 7));
     }
+
+    /// <summary>Instructions that do nothing, as few as can be (SDM Vol. 2, table 4-12).</summary>
+    public void Nops(int bytes)
+    {
+        for (; bytes > 0; bytes -= 9)
+            Bytes(NopOf(Math.Min(bytes, 9)));
+    }
+
+    private static ReadOnlySpan<byte> NopOf(int bytes) => bytes switch
+    {
+        1 => [0x90],
+        2 => [0x66, 0x90],
+        3 => [0x0F, 0x1F, 0x00],
+        4 => [0x0F, 0x1F, 0x40, 0],
+        5 => [0x0F, 0x1F, 0x44, 0, 0],
+        6 => [0x66, 0x0F, 0x1F, 0x44, 0, 0],
+        7 => [0x0F, 0x1F, 0x80, 0, 0, 0, 0],
+        8 => [0x0F, 0x1F, 0x84, 0, 0, 0, 0, 0],
+        _ => [0x66, 0x0F, 0x1F, 0x84, 0, 0, 0, 0, 0],
+    };
 
     /// <summary>LAHF; SETO AL: the arithmetic flags in AX.</summary>
     public void FlagsToAx()

@@ -15,12 +15,16 @@ namespace Trapline.Cpu.Translator.Emit;
 /// Checks must not touch flags, so they use JRCXZ; and where all is well they must not be taken branches, which would crowd the guest's own out of the
 /// processor's branch target buffer and cost more than all their instructions. So JRCXZ takes the bad way, to an island within its reach: some
 /// bytes after the next unconditional jump.
+/// An indirect jump or call first tries its inline cache, one target of its own that it was seen to go to; then the jump cache, which all share.
 /// </remarks>
 public sealed unsafe partial class BlockEmitter
 {
     /// <summary>Bytes of <see cref="WriteFarJump"/> and <see cref="WriteFarCall"/>.</summary>
     public const int FarJumpSize = 8 + 2 + 5 + 5;
     public const int FarCallSize = 8 + 2 + 6 + 3 + 2 + 5;
+
+    /// <summary>The most bytes of <see cref="WriteInlineJump"/>.</summary>
+    public const int InlineSize = 8 + 2 + 10 + 4 + 17 + 5;
 
     /// <summary>The longest instruction; one that begins nearer to the page's end may reach into the next page.</summary>
     private const int LongestInstruction = 15;
@@ -38,22 +42,31 @@ public sealed unsafe partial class BlockEmitter
         nint resume = _asm.Here;
         LoadTarget(i);
         nint attention = EmitCalmCheck();
+        nint inline = EmitInlineRoom();
         Rejection unknown = stubs.EmitLookup(ref _asm);
         stubs.EmitJumpFound(ref _asm);
         _asm.PatchShortHere(attention);
         EmitExit(new ExitSite { Kind = ExitKind.Attention, Rip = i.Rip, Before = true });
-        EmitUnknownTarget(unknown, i, resume);
+        EmitUnknownTarget(unknown, new ExitSite { Form = LinkForm.InlineJump, Rip = i.Rip, Resume = resume, Patch = inline });
     }
 
     /// <summary>
     /// Where an indirect target is not in the jump cache; nothing has changed yet. Managed code puts it there and the instruction begins anew, or the
     /// interpreter does it.
     /// </summary>
-    private void EmitUnknownTarget(Rejection unknown, in GuestInstruction i, nint resume)
+    private void EmitUnknownTarget(Rejection unknown, in ExitSite site)
     {
         _asm.LandHere(unknown);
         _asm.Store(addresses.ExitAddress, HostRegister.Scratch);
-        EmitExit(new ExitSite { Kind = ExitKind.JumpMiss, Rip = i.Rip, Resume = resume });
+        EmitExit(site with { Kind = ExitKind.JumpMiss });
+    }
+
+    /// <summary>Room for an inline cache, which does nothing until it is linked.</summary>
+    private nint EmitInlineRoom()
+    {
+        nint room = _asm.Here;
+        _asm.Nops(InlineSize);
+        return room;
     }
 
     /// <summary>Returns the short displacement to where attention is wanted. RCX goes, flags stay.</summary>
@@ -228,6 +241,7 @@ public sealed unsafe partial class BlockEmitter
     {
         nint resume = _asm.Here;
         LoadTarget(i);
+        nint inline = i.InWindow ? EmitInlineRoom() : 0;
         // Without a window the probe of the slot comes between: the island is out of reach.
         Rejection unknown = stubs.EmitLookup(ref _asm, near: i.InWindow);
         if (!i.InWindow)
@@ -237,8 +251,25 @@ public sealed unsafe partial class BlockEmitter
             _asm.Load(HostRegister.Scratch, addresses.Held);
         nint full = EmitDepthCheck(ref _asm);
         stubs.EmitCallFound(ref _asm);
+        nint back = _asm.Here;
         EmitReturnSite(next);
-        EmitUnknownTarget(unknown, i, resume);
+        ExitSite site = new() { Rip = i.Rip, Resume = resume };
+        EmitUnknownTarget(unknown, i.InWindow ? site with { Form = LinkForm.InlineCall, Patch = inline } : site);
+        _asm.PatchShortHere(full);
+        _asm.Jump(stubs.Miss);
+        if (i.InWindow)
+            EmitInlineCall(i, next, back);
+    }
+
+    /// <summary>The call that an inline cache leads to. The site is the last one that was added.</summary>
+    private void EmitInlineCall(in GuestInstruction i, ulong next, nint back)
+    {
+        ref ExitSite site = ref Site(sites.Count - 1);
+        site.Cold = _asm.Here;
+        StoreReturnAddress(i, next);
+        nint full = EmitDepthCheck(ref _asm);
+        site.Island = _asm.Call(stubs.Miss);
+        _asm.Jump(back);
         _asm.PatchShortHere(full);
         _asm.Jump(stubs.Miss);
     }
@@ -318,6 +349,20 @@ public sealed unsafe partial class BlockEmitter
         asm.PatchShort(EmitScopeCheck(ref asm, addresses, linkId), island);
         asm.PatchShort(EmitDepthCheck(ref asm), island);
         asm.Call(target);
+    }
+
+    /// <summary>Writes an inline cache over its region: if the link number is the one it was made in, and r14 is that guest address, go to <paramref name="to"/>.</summary>
+    public static void WriteInlineJump(ref Assembler asm, Stubs stubs, Addresses addresses, uint linkId, ulong target, nint to)
+    {
+        int start = asm.Length;
+        nint other = EmitScopeCheck(ref asm, addresses, linkId);
+        asm.Constant(HostRegister.Rcx, 0 - target);
+        asm.Lea(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 0));
+        Rejection wrong = stubs.EmitUnlessZero(ref asm);
+        asm.Jump(to);
+        asm.PatchShortHere(other);
+        asm.LandHere(wrong);
+        asm.Nops(InlineSize - (asm.Length - start));
     }
 
     /// <summary>Writes over a far link's region what finds its target in the jump cache each time.</summary>
