@@ -9,13 +9,13 @@ namespace Trapline.Cpu.Translator.Frontend;
 public static class HostFeatures
 {
     // CPUID's answers are read once: under a hypervisor each costs an exit.
-    private static readonly (int Eax, int Ebx, int Ecx, int Edx) s_basic = Leaf(1), s_structured = Leaf(7), s_extended = Leaf(unchecked((int)0x8000_0001));
+    private static readonly (int Eax, int Ebx, int Ecx, int Edx) Basic = Leaf(1), Structured = Leaf(7), Extended = Leaf(unchecked((int)0x8000_0001));
 
     /// <summary>
     /// Whether the operating system keeps YMM registers: the runtime has asked it. Compiled ahead of time this is true only in a program for x86-64-v3,
     /// which is what <c>./trapline</c> builds on such a host.
     /// </summary>
-    private static readonly bool s_keepsYmm = Avx.IsSupported;
+    private static readonly bool KeepsYmm = Avx.IsSupported;
 
     /// <summary>What emitted code itself needs: RORX.</summary>
     public static bool Translate { get; } = OperatingSystem.IsLinux() && Environment.Is64BitProcess && Has(CpuidFeature.BMI2) && Has(CpuidFeature.AVX);
@@ -29,8 +29,8 @@ public static class HostFeatures
     {
         get
         {
-            int family = s_basic.Eax >> 8 & 15;
-            return family == 15 ? family + (s_basic.Eax >> 20 & 0xFF) : family;
+            int family = Basic.Eax >> 8 & 15;
+            return family == 15 ? family + (Basic.Eax >> 20 & 0xFF) : family;
         }
     }
 
@@ -48,26 +48,26 @@ public static class HostFeatures
             or CpuidFeature.X64 or CpuidFeature.CMOV or CpuidFeature.MULTIBYTENOP or CpuidFeature.CET_IBT or CpuidFeature.CX8
             or CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387
             or CpuidFeature.MMX or CpuidFeature.SSE or CpuidFeature.SSE2 => true,
-        CpuidFeature.CMPXCHG16B => Bit(s_basic.Ecx, 13),
-        CpuidFeature.SSE3 => Bit(s_basic.Ecx, 0),
-        CpuidFeature.SSSE3 => Bit(s_basic.Ecx, 9),
-        CpuidFeature.SSE4_1 => Bit(s_basic.Ecx, 19),
-        CpuidFeature.SSE4_2 => Bit(s_basic.Ecx, 20),
-        CpuidFeature.POPCNT => Bit(s_basic.Ecx, 23),
-        CpuidFeature.AES => Bit(s_basic.Ecx, 25),
-        CpuidFeature.PCLMULQDQ => Bit(s_basic.Ecx, 1),
-        CpuidFeature.MOVBE => Bit(s_basic.Ecx, 22),
-        CpuidFeature.AVX => s_keepsYmm && Bit(s_basic.Ecx, 28),
-        CpuidFeature.FMA => s_keepsYmm && Bit(s_basic.Ecx, 12),
-        CpuidFeature.F16C => s_keepsYmm && Bit(s_basic.Ecx, 29),
-        CpuidFeature.AVX2 => s_keepsYmm && Bit(s_structured.Ebx, 5),
-        CpuidFeature.VAES => s_keepsYmm && Bit(s_structured.Ecx, 9),
-        CpuidFeature.VPCLMULQDQ => s_keepsYmm && Bit(s_structured.Ecx, 10),
-        CpuidFeature.BMI1 => Bit(s_structured.Ebx, 3),
-        CpuidFeature.BMI2 => Bit(s_structured.Ebx, 8),
-        CpuidFeature.ADX => Bit(s_structured.Ebx, 19),
-        CpuidFeature.SHA => Bit(s_structured.Ebx, 29),
-        CpuidFeature.LZCNT => Bit(s_extended.Ecx, 5),
+        CpuidFeature.CMPXCHG16B => Bit(Basic.Ecx, 13),
+        CpuidFeature.SSE3 => Bit(Basic.Ecx, 0),
+        CpuidFeature.SSSE3 => Bit(Basic.Ecx, 9),
+        CpuidFeature.SSE4_1 => Bit(Basic.Ecx, 19),
+        CpuidFeature.SSE4_2 => Bit(Basic.Ecx, 20),
+        CpuidFeature.POPCNT => Bit(Basic.Ecx, 23),
+        CpuidFeature.AES => Bit(Basic.Ecx, 25),
+        CpuidFeature.PCLMULQDQ => Bit(Basic.Ecx, 1),
+        CpuidFeature.MOVBE => Bit(Basic.Ecx, 22),
+        CpuidFeature.AVX => KeepsYmm && Bit(Basic.Ecx, 28),
+        CpuidFeature.FMA => KeepsYmm && Bit(Basic.Ecx, 12),
+        CpuidFeature.F16C => KeepsYmm && Bit(Basic.Ecx, 29),
+        CpuidFeature.AVX2 => KeepsYmm && Bit(Structured.Ebx, 5),
+        CpuidFeature.VAES => KeepsYmm && Bit(Structured.Ecx, 9),
+        CpuidFeature.VPCLMULQDQ => KeepsYmm && Bit(Structured.Ecx, 10),
+        CpuidFeature.BMI1 => Bit(Structured.Ebx, 3),
+        CpuidFeature.BMI2 => Bit(Structured.Ebx, 8),
+        CpuidFeature.ADX => Bit(Structured.Ebx, 19),
+        CpuidFeature.SHA => Bit(Structured.Ebx, 29),
+        CpuidFeature.LZCNT => Bit(Extended.Ecx, 5),
         CpuidFeature.PREFETCHW => true,
         CpuidFeature.TSC or CpuidFeature.RDTSCP or CpuidFeature.PKU or CpuidFeature.SMAP => true, // done without the host's own
         _ => false,
