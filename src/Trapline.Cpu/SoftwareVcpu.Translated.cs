@@ -70,8 +70,7 @@ public sealed unsafe partial class SoftwareVcpu
             if (number == 0)
             {
                 translator.Counters.JumpMisses++;
-                ExpectBlock(f->ExitAddress);
-                translator.PrefetchJump(f->ExitAddress);
+                ExpectJump(f->ExitAddress);
                 UnpackFlags(f);
                 s->Rip = f->ExitAddress;
                 if (!Canonical(s->Rip, 1))
@@ -133,8 +132,7 @@ public sealed unsafe partial class SoftwareVcpu
                     break;
                 case ExitKind.JumpMiss:
                     translator.Counters.JumpMisses++;
-                    ExpectBlock(f->ExitAddress);
-                    translator.PrefetchJump(f->ExitAddress);
+                    ExpectJump(f->ExitAddress);
                     Block* target = AddJumpTo(f->ExitAddress);
                     if (target != null && MayResume(site, window))
                     {
@@ -201,6 +199,13 @@ public sealed unsafe partial class SoftwareVcpu
     {
         _blocks.Prefetch(rip, State->Mode);
         Mmu.Prefetch(rip);
+    }
+
+    /// <summary>As <see cref="ExpectBlock"/>; and the jump cache will get the block.</summary>
+    private void ExpectJump(ulong rip)
+    {
+        ExpectBlock(rip);
+        _translator!.PrefetchJump(rip);
     }
 
     /// <summary>One instruction by the interpreter; then the block that follows, or null if the main loop must look at events.</summary>

@@ -38,7 +38,7 @@ public sealed unsafe class HostMapping : IDisposable
     /// From an offset on, private memory comes in huge pages where the host has them (madvise(2), MADV_HUGEPAGE): for what is used densely. One fault of the
     /// host then commits 2 MiB, and its own TLB reaches 512 times as far.
     /// </summary>
-    public void PreferHugePages(ulong from = 0) => _ = Libc.Madvise(_base + from, Length - from, Libc.MadvHugePage); // a host that cannot gives the same memory
+    public void PreferHugePages(ulong from = 0) => HostPages.PreferHuge(_base + from, Length - from);
 
     /// <summary>Maps a part of a file privately: pages come in when touched and are copied when written; the file never changes.</summary>
     /// <param name="file">Stays the caller's, who may close it.</param>

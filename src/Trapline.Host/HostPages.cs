@@ -13,7 +13,7 @@ public static unsafe class HostPages
         fixed (byte* start = memory)
         {
             if ((ulong)memory.Length >= HugePage)
-                Advise(start, start + memory.Length, Libc.MadvHugePage);
+                PreferHuge(start, (ulong)memory.Length);
         }
     }
 
@@ -47,10 +47,10 @@ public static unsafe class HostPages
         return aligned;
     }
 
-    private static void Advise(byte* start, byte* end, int advice)
+    internal static void PreferHuge(byte* start, ulong length)
     {
         ulong page = (ulong)Environment.SystemPageSize;
-        ulong first = (ulong)start & ~(page - 1), behind = ((ulong)end + page - 1) & ~(page - 1);
-        _ = Libc.Madvise((void*)first, behind - first, advice);
+        ulong first = (ulong)start & ~(page - 1), behind = ((ulong)start + length + page - 1) & ~(page - 1);
+        _ = Libc.Madvise((void*)first, behind - first, Libc.MadvHugePage);
     }
 }

@@ -158,12 +158,7 @@ public sealed unsafe partial class BlockEmitter
         _asm.PatchHere(from);
         RestoreFlags(path.Saved);
         _atHome = path.AtHome;
-        GoHome();
-        nint link = _asm.Jump();
-        _asm.PatchHere(link);
-        Site(path.StraddleSite).Patch = link;
-        Site(path.StraddleSite).Cold = _asm.Here;
-        Leave(path.StraddleSite);
+        EmitLinkFromHome(path.StraddleSite);
     }
 
     private void Leave(int site)

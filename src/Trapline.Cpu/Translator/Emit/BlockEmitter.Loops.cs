@@ -86,14 +86,17 @@ public sealed unsafe partial class BlockEmitter
     }
 
     /// <summary>Out of the block by a link that registers must go home before.</summary>
-    private void EmitLoopExit(in ColdPath path)
+    private void EmitLoopExit(in ColdPath path) => EmitLinkFromHome(path.Site);
+
+    /// <summary>A link before which registers go home; it leaves until it is made.</summary>
+    private void EmitLinkFromHome(int site)
     {
         GoHome();
         nint link = _asm.Jump();
         _asm.PatchHere(link);
-        Site(path.Site).Patch = link;
-        Site(path.Site).Cold = _asm.Here;
-        Leave(path.Site);
+        Site(site).Patch = link;
+        Site(site).Cold = _asm.Here;
+        Leave(site);
     }
 
     /// <summary>Whoever resumes has all registers at home.</summary>
