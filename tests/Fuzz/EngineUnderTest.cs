@@ -13,8 +13,11 @@ public sealed unsafe class EngineUnderTest : IDisposable
     private const ulong CodeFrame = 0x20_0000;
     private const ulong DataFrame = 0x30_0000;
 
-    /// <summary>Where 64-bit code is that may move, with the oracle's <see cref="NativeOracle.CodeBase"/> beyond it.</summary>
-    private const ulong FarCode = 1ul << 32;
+    /// <summary>
+    /// Where 64-bit code is that may move, with the oracle's <see cref="NativeOracle.CodeBase"/> beyond it: no small multiple of an address that cases use,
+    /// for the host has nothing there.
+    /// </summary>
+    private const ulong FarCode = 0x2B5A_4000_0000;
 
     private readonly GuestMemory _memory = GuestMemory.Flat(8 << 20);
     private readonly SoftwareVcpu _cpu;
@@ -39,7 +42,8 @@ public sealed unsafe class EngineUnderTest : IDisposable
         Entry(0x3000 + (NativeOracle.DataBase >> 21) * 8, 0x4000 | 7);
         Entry(0x3000 + (NativeOracle.CodeBase >> 21) * 8, 0x5000 | 7);
         // The code again, beyond 4 GiB.
-        Entry(0x2000 + (FarCode >> 30) * 8, 0x6000 | 7);
+        Entry(0x1000 + (FarCode >> 39) * 8, 0x7000 | 7);
+        Entry(0x7000 + (FarCode >> 30 & 511) * 8, 0x6000 | 7);
         Entry(0x6000 + (NativeOracle.CodeBase >> 21) * 8, 0x5000 | 7);
         for (ulong page = 0; page < 2; page++)
         {

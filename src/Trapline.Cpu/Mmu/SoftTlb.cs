@@ -8,7 +8,8 @@ namespace Trapline.Cpu.Mmu;
 /// <remarks>
 /// An array is 2 * <see cref="Entries"/> words: tags, then addends. Entry i's tag is the linear address of a page; an access of n bytes at
 /// address a hits if <c>a - tag &lt;= 4096 - n</c> (unsigned), which also rejects page crossings; the host pointer is then <c>a + addend</c>.
-/// An empty entry's tag is a page that would sit in another slot, so no address that selects the slot can hit it.
+/// An empty entry's tag is a page that would sit in another slot, so no address that selects the slot can hit it; and in one that is far, so that no
+/// address is right below it (see <see cref="Translator.Emit.BlockEmitter"/>, probes that touch no flags).
 /// Reads and writes have separate arrays, and so has each privilege context, so ring transitions and STAC/CLAC only swap two pointers.
 /// </remarks>
 public sealed unsafe class SoftTlb : IDisposable
@@ -37,10 +38,11 @@ public sealed unsafe class SoftTlb : IDisposable
         _arrays = arrays;
         _emptyTags = (ulong*)NativeMemory.AlignedAlloc(Entries * sizeof(ulong), 4096);
         for (int i = 0; i < Entries; i++)
-            _emptyTags[i] = (ulong)(i ^ 1) << 12;
-        // Memory that was never touched is nearly empty already: tag 0 can be hit by page 0 alone, which selects slot 0.
+            _emptyTags[i] = (ulong)(i ^ Entries / 2) << 12;
+        // Memory that was never touched is nearly empty already: tag 0 is page 0, which selects slot 0, and right below it is slot 4095.
         for (int which = 0; which < Contexts * 2; which++)
-            _arrays[which * ArrayWords] = _emptyTags[0];
+            foreach (int i in (ReadOnlySpan<int>)[0, Entries - 1])
+                _arrays[which * ArrayWords + i] = _emptyTags[i];
     }
 
     public ulong* Reads(int context) => _arrays + context * 2 * ArrayWords;

@@ -74,7 +74,7 @@ public sealed unsafe class BlockAnalysis
         Looked.Clear();
         if (!Reader.ReadLoop(page, path, then, rules, Block))
             return false;
-        RegisterRenaming.Run(Block, code, renamed);
+        RegisterRenaming.Run(Block, code, renamed, Reader, rules);
         FlagLiveness.Run(Block, LiveAt(then), _liveAt);
         StackWindows.Run(Block);
         LoopWindow.Run(Block);

@@ -13,12 +13,15 @@ namespace Trapline.Cpu.Translator;
 /// <remarks>
 /// Attention finds them: timers raise it every few milliseconds of guest time, and a loop that never ends looks at it. Whichever loop is often found
 /// looking is hot. Its translation is dropped; the interpreter, which then comes to its beginning, notes which way some iterations take
-/// (<see cref="SoftwareVcpu"/>), and the way that most of them take is translated. Jumps that leave it lead to blocks, as ever.
+/// (<see cref="LoopWatch"/>), and the way that most of them take is translated. Jumps that leave it lead to blocks, as ever.
 /// </remarks>
 public sealed unsafe partial class BlockTranslator
 {
     /// <summary>Findings that make a loop hot.</summary>
     private const int HotAfter = 3;
+
+    /// <summary>As many more are wanted of a loop that was watched in vain: another time it may take one way.</summary>
+    private const int AgainAfter = 30;
 
     /// <summary>No loop begins here: not canonical.</summary>
     private const ulong Nowhere = 1ul << 63;
@@ -28,6 +31,9 @@ public sealed unsafe partial class BlockTranslator
 
     /// <summary>Where the loop begins whose way is wanted. Another address in vain costs no more than a comparison.</summary>
     public ulong WatchedLoop { get; private set; } = Nowhere;
+
+    /// <summary>What was seen of it.</summary>
+    internal LoopWatch Watch { get; } = new();
 
     /// <summary>Attention was wanted where a jump back may have been about to be taken.</summary>
     public void NoteAttention(in ExitSite site)
@@ -51,6 +57,9 @@ public sealed unsafe partial class BlockTranslator
         if (++times != HotAfter || _translations.Find(new TranslationKey(loop.Offset, Block.NoPage, head, owner.Mode, Hoisting.All)) is not { } begins)
             return;
         Drop(begins);
+        if (WatchedLoop != Nowhere)
+            _found[_watched] = HotAfter - 1; // it has not come for long
+        Watch.Begin();
         _watched = loop;
         WatchedLoop = head;
     }
@@ -59,14 +68,13 @@ public sealed unsafe partial class BlockTranslator
     public bool IsWatched(Block* block) => block->Rip == _watched.Rip && block->Offset == _watched.Offset && block->Mode == _watched.Mode;
 
     /// <summary>The loop's way is known, or there is none that it mostly takes.</summary>
-    /// <param name="again">Interrupted: watch it another time.</param>
-    public void EndWatch(bool again)
+    public void EndWatch(bool known)
     {
         WatchedLoop = Nowhere;
-        if (again && _found.ContainsKey(_watched))
-            _found[_watched] = HotAfter - 1;
+        if (known)
+            _found.Remove(_watched);
         else
-            _found.Remove(_watched); // another time it may take one way
+            _found[_watched] = HotAfter - AgainAfter;
     }
 
     /// <summary>Translates the instructions of an iteration. False: they cannot be one block.</summary>

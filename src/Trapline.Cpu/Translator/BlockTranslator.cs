@@ -52,7 +52,7 @@ public sealed unsafe partial class BlockTranslator : IDisposable, ITranslationLi
         _addresses = new Addresses(low);
         _code = new ExecutableCode(options.CodeCacheSize);
         _stubs = new Stubs(_code, _addresses, options.Extract, options.Clock);
-        _emitter = new BlockEmitter(_addresses, _stubs, _sites, options.Singly);
+        _emitter = new BlockEmitter(_addresses, _stubs, _sites, options.Singly, options.Extract);
         _low.Frame->HostMxcsr = 0x1F80;
         _low.Frame->Backing = memory.BackingBase;
         _low.Frame->Marks = memory.Marks;

@@ -41,6 +41,14 @@ public sealed partial class GoldenCodeTests
             a.mov(__byte_ptr[rdi + rsi * 4], al);
             a.@int3();
         },
+        ["long-addition"] = a =>
+        {
+            a.adc(rax, __qword_ptr[rsi]);
+            a.mov(__qword_ptr[rdi + rcx * 8], rax);
+            a.adc(rdx, __qword_ptr[rsi + 8]);
+            a.adc(rbx, __qword_ptr[r8]);
+            a.@int3();
+        },
         ["load-flags-dead"] = a =>
         {
             a.mov(rdx, __qword_ptr[rdi + rsi * 4 + 0x10]);

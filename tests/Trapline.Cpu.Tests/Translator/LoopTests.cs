@@ -107,6 +107,70 @@ public sealed unsafe class LoopTests
         TranslatedGuest.End(a);
     });
 
+    /// <summary>Fewer iterations than are watched: the loop is come to again and again.</summary>
+    [TranslatorFact]
+    public void A_loop_of_few_iterations_is_found() => SameAsInterpreted(a =>
+    {
+        Label outer = a.CreateLabel(), inner = a.CreateLabel();
+        a.mov(r9d, 1_500_000);
+        a.Label(ref outer);
+        a.mov(ecx, 5);
+        a.Label(ref inner);
+        a.lea(rax, __[rax + rax * 4 + 3]);
+        a.xor(rax, rcx);
+        a.dec(ecx);
+        a.jne(inner);
+        a.dec(r9d);
+        a.jne(outer);
+        TranslatedGuest.End(a);
+    });
+
+    /// <summary>
+    /// Multiplies long numbers as OpenSSL does: all registers are used, those that live in memory more than others, and the carry flags live across every
+    /// access. The walk goes over several pages, so that accesses miss.
+    /// </summary>
+    private static void Multiply(Assembler a, int rounds)
+    {
+        Label again = a.CreateLabel(), inner = a.CreateLabel();
+        a.mov(ebp, (uint)Data);
+        a.mov(esi, (uint)Data + 0x1FF0);
+        a.mov(edi, (uint)Data + 0x4FE8);
+        a.mov(r12d, rounds);
+        a.Label(ref again);
+        a.xor(ecx, ecx);
+        a.Label(ref inner);
+        a.mulx(r8, rax, __qword_ptr[rbp]);
+        a.adcx(rbx, rax);
+        a.adox(r8, r9);
+        a.mulx(r9, rax, __qword_ptr[rbp + 8]);
+        a.adcx(r8, rax);
+        a.adox(r9, r10);
+        a.mulx(r10, rax, __qword_ptr[rbp + 16]);
+        a.adcx(r9, rax);
+        a.adox(r10, r11);
+        a.mulx(r11, rax, __qword_ptr[rbp + 24]);
+        a.mov(rdx, __qword_ptr[rsi + rcx * 8]);
+        a.adcx(r10, rax);
+        a.adox(r11, r13);
+        a.mov(__qword_ptr[rdi + rcx * 8], rbx);
+        a.mov(rbx, r8);
+        a.adcx(r11, r14);
+        a.mov(r15, __qword_ptr[At]);
+        a.adox(r15, r8);
+        a.inc(rcx);
+        a.bt(rcx, 4);
+        a.jnc(inner);
+        a.dec(r12);
+        a.jne(again);
+        TranslatedGuest.End(a);
+    }
+
+    /// <summary>A constant address: the probe compares one tag.</summary>
+    private const long At = (long)Data + 0x3008;
+
+    [TranslatorFact]
+    public void Registers_that_a_loop_uses_less_change_places() => SameAsInterpreted(a => Multiply(a, 1_000_000));
+
     /// <summary>Handlers see each register where it belongs, and so does the loop afterwards.</summary>
     [TranslatorFact]
     public void Interrupts_find_registers_at_home()

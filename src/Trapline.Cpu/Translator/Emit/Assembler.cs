@@ -229,6 +229,19 @@ public unsafe struct Assembler(byte* writable, nint toExecutable)
         Byte(0xC0 | (to & 7) << 3 | (mask & 7));
     }
 
+    /// <summary>The same with the mask in memory, at an absolute address.</summary>
+    public void ExtractBits(int to, int from, in HostAddress mask, bool wide)
+    {
+        Byte(0xC4);
+        Byte((to > 7 ? 0 : 0x80) | 0x60 | 2);
+        Byte((wide ? 0x80 : 0) | (~from & 15) << 3 | 2);
+        Byte(0xF5);
+        Operand(to, mask);
+    }
+
+    /// <summary>NOT; leaves flags alone.</summary>
+    public void Not(int register) => OpRegister(true, 0xF7, 2, register);
+
     public void Push(int register)
     {
         Rex(false, 0, 0, register, force: false);

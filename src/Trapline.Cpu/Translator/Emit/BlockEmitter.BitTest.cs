@@ -18,7 +18,7 @@ public sealed unsafe partial class BlockEmitter
         nint resume = _asm.Here;
         bool leavesRcx = PutAddress(i.Iced);
         if (reg == HostRegister.None)
-            _asm.OpMemory(true, wide ? 0x8B : SignExtend32, HostRegister.Rcx, addresses.Gpr(original.RegField));
+            _asm.OpMemory(true, wide ? 0x8B : SignExtend32, HostRegister.Rcx, Slot(original.RegField));
         else
             _asm.OpRegister(true, wide ? 0x8B : SignExtend32, HostRegister.Rcx, reg);
         SaveFlags(live);
@@ -38,7 +38,7 @@ public sealed unsafe partial class BlockEmitter
             _asm.Lea(HostRegister.Rcx, operand);
             operand = HostAddress.At(HostRegister.Rcx);
             reg = HostRegister.Scratch;
-            _asm.Load(reg, addresses.Gpr(original.RegField));
+            _asm.Load(reg, Slot(original.RegField));
         }
         EmitLegacy(original, reg, memory: true, rm: 0, operand);
     }

@@ -83,7 +83,7 @@ public sealed unsafe partial class BlockEmitter
         {
             int home = HostRegister.Of(i.Iced.Op0Register.GetNumber());
             if (home == HostRegister.None)
-                _asm.Load(HostRegister.Scratch, addresses.Gpr(i.Iced.Op0Register.GetNumber()));
+                _asm.Load(HostRegister.Scratch, Slot(i.Iced.Op0Register.GetNumber()));
             else
                 MoveWord(HostRegister.Scratch, home);
             return;

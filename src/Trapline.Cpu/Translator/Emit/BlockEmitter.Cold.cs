@@ -27,6 +27,12 @@ internal struct ColdPath
     public bool Saved;
     public int FlagSource;
 
+    /// <summary>They are not in AX yet, but where they belong.</summary>
+    public bool FlagsInPlace;
+
+    /// <summary>For memory: the number, from 1, of the instruction whose probe must be undone to give r12 and the address in r14 again; else 0.</summary>
+    public int Undone;
+
     /// <summary>All guest registers are in their homes.</summary>
     public bool AtHome;
 
@@ -57,6 +63,10 @@ public sealed unsafe partial class BlockEmitter
             RepeatFlags(path.FlagSource);
             SaveFlags(true);
         }
+        if (path.Undone != 0)
+            UndoProbe(_block.Instructions[path.Undone - 1]);
+        if (path.FlagsInPlace)
+            SaveFlags(true);
         switch (path.Kind)
         {
             case ColdKind.MemoryMiss:

@@ -15,6 +15,16 @@ public sealed unsafe partial class BlockEmitter
 {
     /// <summary>All guest registers are in their homes here.</summary>
     private bool _atHome;
+
+    /// <summary>Where a guest register is that the host has none for; in a loop, where that one is that changed places with it.</summary>
+    private HostAddress Slot(int guest)
+    {
+        foreach ((int memory, int instead) in _block.Renamed)
+            if (memory == guest)
+                return addresses.Gpr(instead);
+        return addresses.Gpr(guest);
+    }
+
     private nint _iteration;
 
     /// <summary>Everything before the first instruction.</summary>

@@ -35,7 +35,7 @@ public sealed unsafe partial class BlockEmitter
         if (i.Facts.Aligned)
             CheckAlignment(i, size, live);
         // If the address took registers that a plain operand cannot name, it must stay whole.
-        if (ProbeScratch(i.Rip, size, write, live, resume, keep: !exact))
+        if (CanProbeByExtracting(i) ? ProbeByExtracting(i, size, write, resume, keep: !exact) : ProbeScratch(i.Rip, size, write, live, resume, keep: !exact))
             return new HostAddress(HostRegister.Scratch, HostRegister.Rcx, 0, 0);
         int displacement = (int)instruction.MemoryDisplacement64;
         int baseRegister = Home(instruction.MemoryBase), index = Home(instruction.MemoryIndex), scale = Scale(instruction);
@@ -52,7 +52,11 @@ public sealed unsafe partial class BlockEmitter
     {
         int home = Home(i.Iced.MemoryBase);
         _asm.Lea(HostRegister.Scratch, HostAddress.At(home, i.GroupLow));
-        ProbeScratch(i.Rip, i.GroupHigh - i.GroupLow, write, !i.FlagsDeadBefore, resume, keep: false, group: true);
+        int size = i.GroupHigh - i.GroupLow;
+        if (CanProbeByExtracting(i))
+            ProbeByExtracting(i, size, write, resume, keep: false);
+        else
+            ProbeScratch(i.Rip, size, write, !i.FlagsDeadBefore, resume, keep: false, group: true);
         if (i.AddendSlot != 0)
             _asm.Store(addresses.Addend(i.AddendSlot), HostRegister.Rcx);
         return new HostAddress(home, HostRegister.Rcx, 0, (int)i.Iced.MemoryDisplacement64);
@@ -87,11 +91,14 @@ public sealed unsafe partial class BlockEmitter
     private void LoadAddend(int tags) =>
         _asm.Load(HostRegister.Rcx, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, tags + SoftTlb.Entries * 8));
 
-    private void AddMiss(ulong rip, int size, bool write, int tags, bool saved, nint resume, nint from, bool group = false)
+    private void AddMiss(ulong rip, int size, bool write, int tags, bool saved, nint resume, nint from, bool group = false) =>
+        AddCold(Miss(rip, size, write, resume, from, group) with { Saved = saved, Tags = tags });
+
+    private ColdPath Miss(ulong rip, int size, bool write, nint resume, nint from, bool group)
     {
         int site = AddSite(new ExitSite { Kind = write ? ExitKind.WriteMiss : ExitKind.ReadMiss, Rip = rip, Size = (byte)size, Resume = resume });
         int straddle = group ? AddStraddle(rip, group: true) : 0;
-        AddCold(new ColdPath { Kind = ColdKind.MemoryMiss, From = from, Saved = saved, Site = site, Tags = tags, Span = size, Back = resume, StraddleSite = straddle });
+        return new ColdPath { Kind = ColdKind.MemoryMiss, From = from, Site = site, Span = size, Back = resume, StraddleSite = straddle };
     }
 
     private int AddStraddle(ulong rip, bool group) => AddSite(new ExitSite { Kind = ExitKind.Straddle, Form = LinkForm.Near, Rip = rip, Group = group });
@@ -104,6 +111,8 @@ public sealed unsafe partial class BlockEmitter
         HostAddress tag = new(HostRegister.None, HostRegister.None, 0, tags + slot);
         bool live = !i.FlagsDeadBefore, moves = i.Iced.MemoryBase == Register.RIP;
         ConstantAddress(i.Iced, mask: ~0xFFFul);
+        if (live && _flagSource == GuestInstruction.NoSource)
+            return ProbeConstantKeepingFlags(i, size, write, resume, tag);
         SaveFlags(live);
         _asm.AluMemory(Alu.Cmp, HostRegister.Scratch, tag);
         if (moves)
@@ -144,13 +153,13 @@ public sealed unsafe partial class BlockEmitter
         bool inMemory = (b != Register.None && baseHome == HostRegister.None) || (x != Register.None && indexHome == HostRegister.None);
         if (x != Register.None && indexHome == HostRegister.None)
         {
-            _asm.Load(HostRegister.Scratch, addresses.Gpr(x.GetNumber()));
+            _asm.Load(HostRegister.Scratch, Slot(x.GetNumber()));
             indexHome = HostRegister.Scratch;
         }
         if (b != Register.None && baseHome == HostRegister.None)
         {
             baseHome = indexHome == HostRegister.Scratch ? HostRegister.Rcx : HostRegister.Scratch;
-            _asm.Load(baseHome, addresses.Gpr(b.GetNumber()));
+            _asm.Load(baseHome, Slot(b.GetNumber()));
         }
         if (baseHome != HostRegister.None && indexHome == HostRegister.None && displacement == 0)
             _asm.Move(HostRegister.Scratch, baseHome);

@@ -61,12 +61,12 @@ public sealed unsafe partial class BlockEmitter
                 if ((CodeFacts.Writes(facts.RmAccess) && !whole) || IsBitTest(i))
                 {
                     rmScratch = i.Treatment == Treatment.WithRcx ? HostRegister.Scratch : HostRegister.Rcx;
-                    _asm.Load(rmScratch, addresses.Gpr(rm));
+                    _asm.Load(rmScratch, Slot(rm));
                     home = rmScratch;
                 }
                 else
                 {
-                    operand = addresses.Gpr(rm);
+                    operand = Slot(rm);
                     operandIsMemory = true;
                 }
             }
@@ -82,7 +82,7 @@ public sealed unsafe partial class BlockEmitter
             {
                 reg = regScratch = HostRegister.Scratch;
                 if (!WritesWhole(i, facts.RegOperand, facts.RegAccess))
-                    _asm.Load(regScratch, addresses.Gpr(original.RegField));
+                    _asm.Load(regScratch, Slot(original.RegField));
             }
         }
         int vvvv = 0, vvvvScratch = HostRegister.None;
@@ -97,7 +97,7 @@ public sealed unsafe partial class BlockEmitter
                     bool rcxTaken = rmScratch == HostRegister.Rcx || memory;
                     vvvv = vvvvScratch = rcxTaken ? HostRegister.Scratch : HostRegister.Rcx;
                     if (!WritesWhole(i, facts.VvvvOperand, facts.VvvvAccess))
-                        _asm.Load(vvvvScratch, addresses.Gpr(original.VvvvField));
+                        _asm.Load(vvvvScratch, Slot(original.VvvvField));
                 }
             }
         }
@@ -109,11 +109,11 @@ public sealed unsafe partial class BlockEmitter
         if (facts.GivesEcx)
             _asm.Move32(HostRegister.GuestRcx, HostRegister.Rcx);
         if (rmScratch != HostRegister.None)
-            _asm.Store(addresses.Gpr(original.RmField), rmScratch);
+            _asm.Store(Slot(original.RmField), rmScratch);
         if (regScratch != HostRegister.None && CodeFacts.Writes(facts.RegAccess))
-            _asm.Store(addresses.Gpr(original.RegField), regScratch);
+            _asm.Store(Slot(original.RegField), regScratch);
         if (vvvvScratch != HostRegister.None && CodeFacts.Writes(facts.VvvvAccess))
-            _asm.Store(addresses.Gpr(original.VvvvField), vvvvScratch);
+            _asm.Store(Slot(original.VvvvField), vvvvScratch);
     }
 
     private void EmitLegacy(in OriginalBytes original, int reg, bool memory, int rm, in HostAddress operand)

@@ -29,7 +29,7 @@ public sealed unsafe partial class BlockEmitter
             _asm.Byte(0x66);
         if (home == HostRegister.None)
         {
-            _asm.OpMemory(false, two ? 0xC7 : 0xC6, 0, addresses.Gpr(guest));
+            _asm.OpMemory(false, two ? 0xC7 : 0xC6, 0, Slot(guest));
         }
         else
         {
@@ -52,12 +52,12 @@ public sealed unsafe partial class BlockEmitter
         }
         else if ((ulong)(long)(int)value == value)
         {
-            _asm.StoreImmediate(addresses.Gpr(guest), (int)value, wide: true);
+            _asm.StoreImmediate(Slot(guest), (int)value, wide: true);
         }
         else
         {
             _asm.Constant(HostRegister.Scratch, value);
-            _asm.Store(addresses.Gpr(guest), HostRegister.Scratch);
+            _asm.Store(Slot(guest), HostRegister.Scratch);
         }
     }
 
@@ -76,7 +76,7 @@ public sealed unsafe partial class BlockEmitter
         else
         {
             CodeAddress(HostRegister.Scratch, address);
-            _asm.Store(addresses.Gpr(guest), HostRegister.Scratch);
+            _asm.Store(Slot(guest), HostRegister.Scratch);
         }
     }
 
@@ -107,7 +107,7 @@ public sealed unsafe partial class BlockEmitter
         else
             _asm.Lea32(to, from);
         if (home == HostRegister.None)
-            _asm.Store(addresses.Gpr(guest), to);
+            _asm.Store(Slot(guest), to);
     }
 
     /// <summary>A guest register's home, or <paramref name="scratch"/> loaded with it.</summary>
@@ -118,7 +118,7 @@ public sealed unsafe partial class BlockEmitter
         int home = HostRegister.Of(register.GetNumber());
         if (home != HostRegister.None)
             return home;
-        _asm.Load(scratch, addresses.Gpr(register.GetNumber()));
+        _asm.Load(scratch, Slot(register.GetNumber()));
         return scratch;
     }
 
@@ -161,7 +161,7 @@ public sealed unsafe partial class BlockEmitter
         int to = home == HostRegister.None ? HostRegister.Scratch : home;
         _asm.OpMemory(false, 0xB70F, to, addresses.Selector(i.Iced.Op1Register - Register.ES)); // MOVZX r32, m16
         if (home == HostRegister.None)
-            _asm.Store(addresses.Gpr(guest), to);
+            _asm.Store(Slot(guest), to);
     }
 
     private void EmitReadControl(in GuestInstruction i)
@@ -170,7 +170,7 @@ public sealed unsafe partial class BlockEmitter
         int to = home == HostRegister.None ? HostRegister.Scratch : home;
         _asm.OpMemory(!_code32, 0x8B, to, addresses.Control(i.Iced.Op1Register - Register.CR0));
         if (home == HostRegister.None)
-            _asm.Store(addresses.Gpr(guest), to);
+            _asm.Store(Slot(guest), to);
     }
 
     /// <summary>Without CR4.PKE, or with ECX other than 0, the interpreter raises what is due.</summary>
@@ -197,7 +197,7 @@ public sealed unsafe partial class BlockEmitter
         _asm.Byte(0x0F);
         _asm.Byte(0xC8 | (register & 7));
         if (home == HostRegister.None)
-            _asm.Store(addresses.Gpr(guest), register);
+            _asm.Store(Slot(guest), register);
     }
 
     private void EmitExchangeRax(in GuestInstruction i)
@@ -209,9 +209,9 @@ public sealed unsafe partial class BlockEmitter
             _asm.OpRegister(wide, 0x87, HostRegister.Rax, home);
             return;
         }
-        _asm.Load(HostRegister.Scratch, addresses.Gpr(guest));
+        _asm.Load(HostRegister.Scratch, Slot(guest));
         _asm.OpRegister(wide, 0x87, HostRegister.Rax, HostRegister.Scratch);
-        _asm.Store(addresses.Gpr(guest), HostRegister.Scratch);
+        _asm.Store(Slot(guest), HostRegister.Scratch);
     }
 
     /// <summary>

@@ -61,7 +61,7 @@ public sealed unsafe partial class BlockEmitter
         int to = home == HostRegister.None ? HostRegister.Scratch : home;
         LoadWord(to, slot);
         if (home == HostRegister.None)
-            _asm.Store(addresses.Gpr(guest), to);
+            _asm.Store(Slot(guest), to);
         MoveRsp(Word);
     }
 

@@ -16,7 +16,8 @@ namespace Trapline.Cpu.Translator.Emit;
 /// and resume there. Between boundaries RCX and r14 are free.
 /// </remarks>
 /// <param name="singly">A translation never goes on at its own beginning by itself.</param>
-public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs, ExitSites sites, bool singly)
+/// <param name="extract">PEXT is fast.</param>
+public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs, ExitSites sites, bool singly, bool extract)
 {
     private readonly List<ColdPath> _cold = [];
     private Assembler _asm;
@@ -27,6 +28,9 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
     private int _context;
     private bool _vectors;
     private bool _code32;
+
+    /// <summary>The number of the instruction that is being emitted, from 1.</summary>
+    private int _number;
 
     /// <param name="code">The block's first byte.</param>
     /// <param name="context">Soft-TLB context of the block's mode.</param>
@@ -62,8 +66,10 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
                 EmitVectorsNeeded(block.Instructions[0]);
         }
         bool open = true;
+        _number = 0;
         foreach (ref GuestInstruction i in block.All)
         {
+            _number++;
             i.HostOffset = _asm.Length;
             _flagSource = i.Treatment == Treatment.Reencode ? i.FlagSource : GuestInstruction.NoSource;
             if (!_x87 && i.Facts.X87 && i.Treatment != Treatment.Interpret)

@@ -5,8 +5,9 @@ using Trapline.Cpu.Translator.Frontend;
 namespace Trapline.Cpu.Translator.Passes;
 
 /// <summary>
-/// Guest registers that live in memory (<see cref="HostRegister"/>) get host registers while a loop runs: those of guest registers that the loop does not use.
-/// To everything behind this pass it looks as if the program had named those. Values change places where the loop is entered and left.
+/// Guest registers that live in memory (<see cref="HostRegister"/>) get host registers while a loop runs: those of guest registers that the loop uses less, or
+/// not at all. To everything behind this pass it looks as if the program had named each in place of the other. Values change places where the loop is
+/// entered and left.
 /// </summary>
 /// <remarks>
 /// R8 to R11 are renamed to registers whose encodings have no special cases (SDM Vol. 2, table 2-5) and whose names differ in REX, VEX, ModRM, SIB or opcode bits
@@ -14,46 +15,79 @@ namespace Trapline.Cpu.Translator.Passes;
 /// </remarks>
 public static unsafe class RegisterRenaming
 {
-    /// <summary>RBX, RSI, RDI, R14, R15.</summary>
-    private static readonly int[] Replacements = [3, 6, 7, 14, 15];
+    /// <summary>RBX, RSI, RDI, R14, R15, RCX.</summary>
+    private static readonly int[] Replacements = [3, 6, 7, 14, 15, 1];
+
+    /// <summary>Fewer uses saved in an iteration are not worth the moves where the loop is entered and left.</summary>
+    private const int LeastSaved = 2;
 
     /// <summary>The longest instruction.</summary>
     public const int MaxLength = 15;
 
+    /// <summary>Uses of a register that has to keep its name.</summary>
+    private const int Fixed = int.MaxValue / 2;
+
     /// <param name="code">The block's first byte; instructions lie at their offsets from it.</param>
     /// <param name="renamed">Room for <see cref="MaxLength"/> bytes an instruction: the block's bytes are there afterwards, and its offsets are into this.</param>
-    public static void Run(GuestBlock block, byte* code, byte* renamed)
+    public static void Run(GuestBlock block, byte* code, byte* renamed, BlockReader reader, in ModeRules rules)
     {
         CopyCode(block, code, renamed);
         Span<int> uses = stackalloc int[16];
-        InstructionInfoFactory info = new();
-        foreach (ref readonly GuestInstruction i in block.All)
-            foreach (UsedRegister used in info.GetInfo(i.Iced).GetUsedRegisters())
-                if (used.Register.IsGPR())
-                    uses[used.Register.GetFullRegister().GetNumber()]++;
+        CountUses(block, renamed, uses);
         Span<int> names = stackalloc int[16];
         for (int n = 0; n < names.Length; n++)
             names[n] = n;
-        int next = 0;
         for (; ; )
         {
-            int most = -1;
+            int most = -1, least = -1;
             for (int n = 8; n < 12; n++)
-                if (names[n] == n && uses[n] != 0 && (most < 0 || uses[n] > uses[most]))
+                if (names[n] == n && uses[n] < Fixed && (most < 0 || uses[n] > uses[most]))
                     most = n;
-            while (next < Replacements.Length && uses[Replacements[next]] != 0)
-                next++;
-            if (most < 0 || next == Replacements.Length)
+            foreach (int n in Replacements)
+                if (names[n] == n && (least < 0 || uses[n] < uses[least]))
+                    least = n;
+            if (most < 0 || least < 0 || uses[most] == 0 || (uses[least] != 0 && uses[most] - uses[least] < LeastSaved))
                 break;
-            block.Renamed.Add((most, Replacements[next]));
-            names[most] = Replacements[next++];
+            block.Renamed.Add((most, least));
+            (names[most], names[least]) = (least, most);
         }
-        if (block.Renamed.Count != 0 && !Rename(block, renamed, names))
+        if (block.Renamed.Count != 0 && !Rename(block, renamed, names, reader, rules))
         {
             CopyCode(block, code, renamed, restore: true);
             block.Renamed.Clear();
         }
     }
+
+    /// <summary>How often each register is read, and written.</summary>
+    private static void CountUses(GuestBlock block, byte* code, Span<int> uses)
+    {
+        InstructionInfoFactory info = new();
+        foreach (ref readonly GuestInstruction i in block.All)
+            foreach (UsedRegister used in info.GetInfo(i.Iced).GetUsedRegisters())
+            {
+                if (!used.Register.IsGPR())
+                    continue;
+                int n = used.Register.GetFullRegister().GetNumber();
+                uses[n] = CanRename(i, code + i.Offset, n) ? uses[n] + (used.Access is OpAccess.Read or OpAccess.Write or OpAccess.CondRead ? 1 : 2) : Fixed;
+            }
+    }
+
+    /// <summary>The instruction names the register where it could name R8 to R11 as well.</summary>
+    private static bool CanRename(in GuestInstruction i, byte* code, int register)
+    {
+        ref readonly Instruction instruction = ref i.Iced;
+        OriginalBytes original = new(code, i.Length, code32: false);
+        bool extends = register > 7 || (original.IsVex ? code[original.PrefixLength] == 0xC4 : original.Rex != 0);
+        if (!extends || (i.Treatment == Treatment.WithRcx && register == 1))
+            return false;
+        bool named = Is(instruction.MemoryBase, register) || Is(instruction.MemoryIndex, register);
+        for (int n = 0; n < instruction.OpCount && !named; n++)
+            named = instruction.GetOpKind(n) == OpKind.Register && Is(instruction.GetOpRegister(n), register);
+        return named;
+    }
+
+    private static bool Is(Register register, int number) =>
+        register.IsGPR() && register is not (>= Register.AH and <= Register.BH) && register.GetFullRegister().GetNumber() == number;
 
     private static void CopyCode(GuestBlock block, byte* code, byte* to, bool restore = false)
     {
@@ -67,9 +101,8 @@ public static unsafe class RegisterRenaming
         }
     }
 
-    private static bool Rename(GuestBlock block, byte* bytes, ReadOnlySpan<int> names)
+    private static bool Rename(GuestBlock block, byte* bytes, ReadOnlySpan<int> names, BlockReader reader, in ModeRules rules)
     {
-        BlockReader reader = new();
         GuestInstruction[] before = block.All.ToArray();
         foreach (ref GuestInstruction i in block.All)
         {
@@ -83,6 +116,11 @@ public static unsafe class RegisterRenaming
                 return false;
             }
             i.Iced = now;
+            if (rules.Judge(i) != i.Treatment)
+            {
+                before.CopyTo(block.All);
+                return false;
+            }
         }
         return true;
     }

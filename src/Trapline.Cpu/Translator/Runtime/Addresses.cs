@@ -32,6 +32,8 @@ public sealed unsafe class Addresses
         Marks = At(&f->Marks);
         ExitAddress = At(&f->ExitAddress);
         HostMxcsr = At(&f->HostMxcsr);
+        IndexBits = At(&f->IndexBits);
+        PageBits = At(&f->PageBits);
         LastReturn = At(&f->LastReturn);
         X87 = At(&f->X87);
         X87Last = At(&f->X87Last);
@@ -79,6 +81,8 @@ public sealed unsafe class Addresses
     public HostAddress Marks { get; }
     public HostAddress ExitAddress { get; }
     public HostAddress HostMxcsr { get; }
+    public HostAddress IndexBits { get; }
+    public HostAddress PageBits { get; }
     public HostAddress LastReturn { get; }
     public HostAddress X87 { get; }
     public HostAddress X87Last { get; }

@@ -39,6 +39,8 @@ public sealed unsafe class LowLayout : IDisposable
         Frame = (TranslationFrame*)(_memory.Base + FrameOffset);
         Frame->ClosedDelta = (ulong)(_memory.Base + NothingOffset) - TranslationFrame.NoPage;
         Frame->CloseWindow();
+        Frame->IndexBits = (uint)SoftTlb.IndexMask << 12;
+        Frame->PageBits = ~0xFFFul;
         Tlb = (ulong*)(_memory.Base + TlbOffset);
         Spaces = (ulong*)(_memory.Base + spaces);
         JumpKeys = (ulong*)(_memory.Base + jumps);

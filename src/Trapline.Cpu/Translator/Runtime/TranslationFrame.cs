@@ -102,6 +102,10 @@ public unsafe struct TranslationFrame
     public fixed ulong Addends[AddendSlots];
     public const int AddendSlots = 8;
 
+    /// <summary>What PEXT takes of an address: the soft TLB's index; the page.</summary>
+    public uint IndexBits;
+    public ulong PageBits;
+
     /// <summary>Site of the last return: if it led to an address that is not canonical, the return itself faults and must be undone.</summary>
     public uint LastReturn;
 
