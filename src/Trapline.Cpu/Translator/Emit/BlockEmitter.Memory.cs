@@ -25,6 +25,7 @@ public sealed unsafe partial class BlockEmitter
                 _asm.Load(HostRegister.Rcx, addresses.Addend(i.AddendSlot));
             return new HostAddress(Home(instruction.MemoryBase), HostRegister.Rcx, 0, (int)instruction.MemoryDisplacement64);
         }
+        _inScratch = HostRegister.None; // before anything that code resumes at
         nint resume = _asm.Here;
         bool live = !i.FlagsDeadBefore;
         if (i.GroupBegins)
@@ -189,6 +190,7 @@ public sealed unsafe partial class BlockEmitter
         int displacement = (int)i.Iced.MemoryDisplacement64;
         if (i.Facts.Aligned)
         {
+            _inScratch = HostRegister.None;
             _asm.Lea(HostRegister.Scratch, HostAddress.At(HostRegister.GuestRsp, displacement));
             CheckAlignment(i, size, !i.FlagsDeadBefore);
         }

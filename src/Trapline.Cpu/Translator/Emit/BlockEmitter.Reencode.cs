@@ -5,10 +5,30 @@ namespace Trapline.Cpu.Translator.Emit;
 
 /// <summary>
 /// The general case: the original bytes with new REX or VEX, ModRM and displacement. Guest registers in memory become memory operands where the
-/// encoding has room for one, else pass through RCX or r14.
+/// encoding has room for one, else pass through RCX or r14. What r14 still has of one need not be loaded again.
 /// </summary>
 public sealed unsafe partial class BlockEmitter
 {
+    /// <summary>The guest register in memory whose value r14 has, too, or <see cref="HostRegister.None"/>. Memory always has it: code may leave and resume.</summary>
+    private int _inScratch;
+
+    /// <summary>The instruction touches r14 nowhere but in <see cref="EmitReencoded"/>, which keeps account of it, nor a register in memory.</summary>
+    private static bool KeepsScratch(in GuestInstruction i) => !i.Facts.X87 && !i.WindowBegins && i.Treatment switch
+    {
+        Treatment.Nothing or Treatment.Verbatim or Treatment.Reencode or Treatment.WithRcx or Treatment.ConditionalJump => true,
+        Treatment.LoadConstant => HostRegister.Of(i.Iced.Op0Register.GetFullRegister().GetNumber()) != HostRegister.None,
+        _ => false,
+    };
+
+    /// <summary>A guest register in memory into a scratch register.</summary>
+    private void LoadGuest(int scratch, int guest)
+    {
+        if (_inScratch == guest)
+            _asm.Move(scratch, HostRegister.Scratch); // nothing, if it is r14
+        else
+            _asm.Load(scratch, Slot(guest));
+    }
+
     private void EmitReencoded(in GuestInstruction i)
     {
         if (i.Iced.Mnemonic == Mnemonic.Fldcw)
@@ -33,6 +53,7 @@ public sealed unsafe partial class BlockEmitter
             {
                 if (operand.Index == HostRegister.Rcx || operand.Base == HostRegister.Rcx)
                 {
+                    _inScratch = HostRegister.None;
                     _asm.Lea(HostRegister.Scratch, operand);
                     operand = HostAddress.At(HostRegister.Scratch);
                 }
@@ -48,6 +69,7 @@ public sealed unsafe partial class BlockEmitter
             && InMemory(facts.VvvvIsGeneral, original.IsVex ? original.VvvvField : 0, i, facts.VvvvOperand))
         {
             // Both scratch registers are needed (see ModeRules): the value comes first.
+            _inScratch = HostRegister.None;
             _asm.OpMemory(original.Wide, 0x8B, HostRegister.Scratch, operand);
             rm = HostRegister.Scratch;
             operandIsMemory = memory = false;
@@ -57,12 +79,16 @@ public sealed unsafe partial class BlockEmitter
             int home = HostRegister.Of(rm);
             if (home == HostRegister.None)
             {
-                bool whole = original.Wide && i.Iced.Mnemonic == Mnemonic.Mov;
-                if ((CodeFacts.Writes(facts.RmAccess) && !whole) || IsBitTest(i))
+                bool whole = original.Wide && i.Iced.Mnemonic == Mnemonic.Mov, changes = CodeFacts.Writes(facts.RmAccess);
+                bool scratchTaken = InMemory(facts.RegIsGeneral, original.RegField, i, facts.RegOperand);
+                if ((changes && !whole) || IsBitTest(i))
                 {
-                    rmScratch = i.Treatment == Treatment.WithRcx ? HostRegister.Scratch : HostRegister.Rcx;
-                    _asm.Load(rmScratch, Slot(rm));
-                    home = rmScratch;
+                    home = rmScratch = scratchTaken && i.Treatment != Treatment.WithRcx ? HostRegister.Rcx : HostRegister.Scratch;
+                    LoadGuest(rmScratch, rm);
+                }
+                else if (_inScratch == rm && !changes && !scratchTaken)
+                {
+                    home = HostRegister.Scratch;
                 }
                 else
                 {
@@ -82,7 +108,7 @@ public sealed unsafe partial class BlockEmitter
             {
                 reg = regScratch = HostRegister.Scratch;
                 if (!WritesWhole(i, facts.RegOperand, facts.RegAccess))
-                    _asm.Load(regScratch, Slot(original.RegField));
+                    LoadGuest(regScratch, original.RegField);
             }
         }
         int vvvv = 0, vvvvScratch = HostRegister.None;
@@ -97,7 +123,7 @@ public sealed unsafe partial class BlockEmitter
                     bool rcxTaken = rmScratch == HostRegister.Rcx || memory;
                     vvvv = vvvvScratch = rcxTaken ? HostRegister.Scratch : HostRegister.Rcx;
                     if (!WritesWhole(i, facts.VvvvOperand, facts.VvvvAccess))
-                        _asm.Load(vvvvScratch, Slot(original.VvvvField));
+                        LoadGuest(vvvvScratch, original.VvvvField);
                 }
             }
         }
@@ -114,6 +140,24 @@ public sealed unsafe partial class BlockEmitter
             _asm.Store(Slot(original.RegField), regScratch);
         if (vvvvScratch != HostRegister.None && CodeFacts.Writes(facts.VvvvAccess))
             _asm.Store(Slot(original.VvvvField), vvvvScratch);
+        NoteScratch(i, original, regScratch, rmScratch, vvvvScratch);
+    }
+
+    /// <summary>What r14 has after the instruction.</summary>
+    private void NoteScratch(in GuestInstruction i, in OriginalBytes original, int reg, int rm, int vvvv)
+    {
+        CodeFacts facts = i.Facts;
+        if (reg == HostRegister.Scratch)
+            _inScratch = original.RegField;
+        else if (vvvv == HostRegister.Scratch)
+            _inScratch = original.VvvvField;
+        else if (rm == HostRegister.Scratch)
+            _inScratch = original.RmField;
+        // Changed elsewhere: in RCX, or right in memory.
+        bool rmChanged = rm != HostRegister.Scratch && facts.RmIsGeneral && CodeFacts.Writes(facts.RmAccess) && original.RmField == _inScratch;
+        bool vvvvChanged = vvvv == HostRegister.Rcx && CodeFacts.Writes(facts.VvvvAccess) && original.VvvvField == _inScratch;
+        if (rmChanged || vvvvChanged)
+            _inScratch = HostRegister.None;
     }
 
     private void EmitLegacy(in OriginalBytes original, int reg, bool memory, int rm, in HostAddress operand)

@@ -107,7 +107,10 @@ public sealed unsafe partial class BlockEmitter
         else
             _asm.Lea32(to, from);
         if (home == HostRegister.None)
+        {
             _asm.Store(Slot(guest), to);
+            _inScratch = guest;
+        }
     }
 
     /// <summary>A guest register's home, or <paramref name="scratch"/> loaded with it.</summary>

@@ -67,9 +67,12 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
         }
         bool open = true;
         _number = 0;
+        _inScratch = HostRegister.None;
         foreach (ref GuestInstruction i in block.All)
         {
             _number++;
+            if (!KeepsScratch(i))
+                _inScratch = HostRegister.None;
             i.HostOffset = _asm.Length;
             _flagSource = i.Treatment == Treatment.Reencode ? i.FlagSource : GuestInstruction.NoSource;
             if (!_x87 && i.Facts.X87 && i.Treatment != Treatment.Interpret)
@@ -81,7 +84,10 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
                 EmitX87Pointers(i);
             else if (i.Iced.Mnemonic == Mnemonic.Fninit && i.Treatment != Treatment.Interpret)
                 EmitX87Clear();
+            if (i.Facts.X87)
+                _inScratch = HostRegister.None;
         }
+        _inScratch = HostRegister.None;
         if (block.IsLoop)
             EmitNextIteration();
         else if (open)

@@ -128,10 +128,10 @@ public static class SameBaseGroups
         bool memory = i.Facts.RmOperand >= 0 && i.Iced.GetOpKind(i.Facts.RmOperand) == OpKind.Memory;
         if (memory)
             return i.InWindow && !i.Facts.Aligned && !UsesHighByte(i);
-        return !InMemory(i, i.Facts.RmOperand) || (!CodeFacts.Writes(i.Facts.RmAccess) && i.Iced.Mnemonic != Mnemonic.Bt);
+        return !InMemory(i, i.Facts.RmOperand) || !InMemory(i, i.Facts.RegOperand) || (!CodeFacts.Writes(i.Facts.RmAccess) && i.Iced.Mnemonic != Mnemonic.Bt);
     }
 
-    /// <summary>The operand is a general register that the host has none for: changing it, or naming it where only a register will do, takes RCX.</summary>
+    /// <summary>The operand is a general register that the host has none for: it passes through r14, and if there is another one through RCX.</summary>
     private static bool InMemory(in GuestInstruction i, int operand) =>
         operand >= 0 && i.Iced.GetOpKind(operand) == OpKind.Register && i.Iced.GetOpRegister(operand).IsGPR()
         && HostRegister.Of(i.Iced.GetOpRegister(operand).GetFullRegister().GetNumber()) == HostRegister.None;
