@@ -49,6 +49,16 @@ public sealed partial class GoldenCodeTests
             a.adc(rbx, __qword_ptr[r8]);
             a.@int3();
         },
+        ["registers-in-memory-in-turn"] = a =>
+        {
+            a.mov(r9d, eax);
+            a.shr(r9w, 8);
+            a.movzx(r9d, r9w);
+            a.add(r9, r10);
+            a.cmp(r10, rdx);
+            a.mov(rbx, r9);
+            a.@int3();
+        },
         ["load-flags-dead"] = a =>
         {
             a.mov(rdx, __qword_ptr[rdi + rsi * 4 + 0x10]);

@@ -84,9 +84,10 @@ public sealed unsafe partial class BlockEmitter
                 if ((changes && !whole) || IsBitTest(i))
                 {
                     home = rmScratch = scratchTaken && i.Treatment != Treatment.WithRcx ? HostRegister.Rcx : HostRegister.Scratch;
-                    LoadGuest(rmScratch, rm);
+                    if (!WritesWhole(i, facts.RmOperand, facts.RmAccess))
+                        LoadGuest(rmScratch, rm);
                 }
-                else if (_inScratch == rm && !changes && !scratchTaken)
+                else if (_inScratch == rm && !changes && (!scratchTaken || WritesWhole(i, facts.RegOperand, facts.RegAccess)))
                 {
                     home = HostRegister.Scratch;
                 }

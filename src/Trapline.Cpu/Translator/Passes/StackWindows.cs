@@ -106,7 +106,7 @@ public static class StackWindows
     }
 
     /// <summary>True if RSP is not known relative to its old value after the instruction; else <paramref name="by"/> is how far it moves.</summary>
-    private static bool Moves(in GuestInstruction i, bool code32, out int by)
+    public static bool Moves(in GuestInstruction i, bool code32, out int by)
     {
         by = 0;
         switch (i.Treatment)
