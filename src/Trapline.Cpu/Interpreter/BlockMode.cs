@@ -1,3 +1,5 @@
+using Trapline.Cpu.Mmu;
+
 namespace Trapline.Cpu.Interpreter;
 
 /// <summary>What decoding depends on besides the bytes: the key of a block beside its address.</summary>
@@ -36,6 +38,13 @@ public static class BlockMode
     public const uint WideGs = 512;
 
     public static int Context(uint mode) => (int)((mode & ContextMask) >> ContextShift);
+
+    /// <summary>
+    /// Code at this address may lie elsewhere in another process: programs that are not position-independent lie below 4 GiB, and there is one kernel.
+    /// Within 4 GiB of the canonical addresses' end it would matter whether a jump leads beyond it.
+    /// </summary>
+    public static bool IsMovable(uint mode, ulong rip) =>
+        Context(mode) == SoftTlb.User && (mode & SizeMask) == Code64 && rip is > uint.MaxValue and < (1ul << 47) - uint.MaxValue;
 
     public static int Bitness(uint mode) => (mode & SizeMask) switch { Code16 => 16, Code32 => 32, _ => 64 };
 }

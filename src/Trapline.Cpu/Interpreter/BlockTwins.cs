@@ -57,8 +57,11 @@ internal sealed unsafe class BlockTwins : IDisposable
             op->Disp += by;
     }
 
-    /// <summary>Only 64-bit code addresses relative to RIP throughout; and what lies in two pages depends on both.</summary>
-    private static bool CanMove(Block* block) => (block->Mode & BlockMode.SizeMask) == BlockMode.Code64 && block->SecondOffset == Block.NoPage;
+    /// <summary>
+    /// Only 64-bit code addresses relative to RIP throughout; and what lies in two pages depends on both. Kernels, and programs that are not
+    /// position-independent, lie elsewhere in no process: they would only displace what does.
+    /// </summary>
+    private static bool CanMove(Block* block) => BlockMode.IsMovable(block->Mode, block->Rip) && block->SecondOffset == Block.NoPage;
 
     private Block** SlotOf(ulong offset, uint mode) => _slots + ((offset ^ mode << 20) * 0x9E37_79B9_7F4A_7C15ul >> 64 - IndexBits);
 }

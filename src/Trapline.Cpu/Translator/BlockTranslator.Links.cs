@@ -153,12 +153,15 @@ public sealed unsafe partial class BlockTranslator
         Sse.Prefetch0(_low.JumpTargets + slot);
     }
 
-    /// <summary>Makes indirect jumps to an address leave as if it were not in the jump cache, but after the jump. Always true.</summary>
+    /// <summary>Makes indirect jumps to an address leave as if it were not in the jump cache, but after the jump; to no other any more. Always true.</summary>
     public bool AddStop(ulong rip)
     {
-        uint slot = LowLayout.JumpSlot(rip);
+        uint before = LowLayout.JumpSlot(_low.Frame->StopAddress), slot = LowLayout.JumpSlot(rip);
+        if (_low.JumpTargets[before] == _stubs.Stop)
+            _low.JumpKeys[before] = EmptyJump(before);
+        _low.Frame->StopAddress = rip;
         _low.JumpKeys[slot] = 0 - (rip + _low.Frame->CodeKey);
-        _low.JumpTargets[slot] = _stubs.Miss;
+        _low.JumpTargets[slot] = _stubs.Stop;
         return true;
     }
 

@@ -31,7 +31,7 @@ public sealed unsafe partial class BlockTranslator
     /// <summary>Makes the block's translation from that of the same bytes elsewhere. Null: there is none that can be moved.</summary>
     private Translation? TryMove(Block* block, Hoisting hoisting)
     {
-        if (!BlockEmitter.IsMovable(block->Mode, block->Rip) || block->SecondOffset != Block.NoPage
+        if (!BlockMode.IsMovable(block->Mode, block->Rip) || block->SecondOffset != Block.NoPage
             || !_movable.TryGetValue((block->Offset, block->Mode, hoisting), out Translation? from))
             return null;
         Translation to = Move(from, block);

@@ -37,7 +37,7 @@ internal sealed unsafe class HostSymbols : ISymbolResolver
             (addresses.RFlags, "rflags"), (addresses.HeldInterrupt, "held_interrupt"), (addresses.GsBase, "gs"),
             (addresses.KernelGsBase, "kernel_gs"), (addresses.Mxcsr, "mxcsr"), (addresses.Instructions, "instructions"),
             (addresses.X87, "x87_place"), (addresses.X87Last, "x87_last"), (addresses.X87Segment, "x87_segment"), (addresses.X87Control, "x87_control"),
-            (addresses.X87Image, "x87_image"), (addresses.Fdp, "x87_data_pointer"), (addresses.IndexBits, "index_bits"), (addresses.PageBits, "page_bits"),
+            (addresses.X87Image, "x87_image"), (addresses.Fdp, "x87_data_pointer"), (addresses.StopAddress, "stop_address"), (addresses.IndexBits, "index_bits"), (addresses.PageBits, "page_bits"),
         ];
         foreach ((HostAddress address, string name) in data)
             _data[(ulong)address.Disp] = name;

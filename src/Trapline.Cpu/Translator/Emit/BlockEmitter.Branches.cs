@@ -43,20 +43,20 @@ public sealed unsafe partial class BlockEmitter
         LoadTarget(i);
         nint attention = EmitCalmCheck();
         nint inline = EmitInlineRoom();
-        Rejection unknown = stubs.EmitLookup(ref _asm);
-        stubs.EmitJumpFound(ref _asm);
+        Rejection unknown = stubs.EmitJumpByCache(ref _asm);
         _asm.PatchShortHere(attention);
         EmitExit(new ExitSite { Kind = ExitKind.Attention, Rip = i.Rip, Before = true });
-        EmitUnknownTarget(unknown, new ExitSite { Form = LinkForm.InlineJump, Rip = i.Rip, Resume = resume, Patch = inline });
+        _asm.LandHere(unknown);
+        stubs.EmitUnknown(ref _asm);
+        EmitUnknownTarget(new ExitSite { Form = LinkForm.InlineJump, Rip = i.Rip, Resume = resume, Patch = inline });
     }
 
     /// <summary>
     /// Where an indirect target is not in the jump cache; nothing has changed yet. Managed code puts it there and the instruction begins anew, or the
     /// interpreter does it.
     /// </summary>
-    private void EmitUnknownTarget(Rejection unknown, in ExitSite site)
+    private void EmitUnknownTarget(in ExitSite site)
     {
-        _asm.LandHere(unknown);
         _asm.Store(addresses.ExitAddress, HostRegister.Scratch);
         EmitExit(site with { Kind = ExitKind.JumpMiss });
     }
@@ -254,7 +254,8 @@ public sealed unsafe partial class BlockEmitter
         nint back = _asm.Here;
         EmitReturnSite(next);
         ExitSite site = new() { Rip = i.Rip, Resume = resume };
-        EmitUnknownTarget(unknown, i.InWindow ? site with { Form = LinkForm.InlineCall, Patch = inline } : site);
+        _asm.LandHere(unknown);
+        EmitUnknownTarget(i.InWindow ? site with { Form = LinkForm.InlineCall, Patch = inline } : site);
         _asm.PatchShortHere(full);
         _asm.Jump(stubs.Miss);
         if (i.InWindow)

@@ -1,6 +1,5 @@
 using Iced.Intel;
 using Trapline.Cpu.Interpreter;
-using Trapline.Cpu.Mmu;
 using Trapline.Cpu.Translator.CodeCache;
 
 namespace Trapline.Cpu.Translator.Emit;
@@ -17,16 +16,9 @@ public sealed unsafe partial class BlockEmitter
     private bool _movable;
     private bool _inCold;
 
-    /// <summary>
-    /// Programs that are not position-independent lie below 4 GiB; and there is one kernel. Within 4 GiB of the canonical addresses' end it would matter
-    /// whether a jump leads beyond it.
-    /// </summary>
-    public static bool IsMovable(uint mode, ulong rip) =>
-        BlockMode.Context(mode) == SoftTlb.User && (mode & BlockMode.SizeMask) == BlockMode.Code64 && rip is > uint.MaxValue and < (1ul << 47) - uint.MaxValue;
-
     private void BeginRelocations()
     {
-        _movable = IsMovable(_translation.Mode, _block.Rip) && !_block.IsLoop;
+        _movable = BlockMode.IsMovable(_translation.Mode, _block.Rip) && !_block.IsLoop;
         _inCold = false;
         _relocations.Clear();
         _hotBranches.Clear();

@@ -32,6 +32,7 @@ public sealed unsafe class Addresses
         Marks = At(&f->Marks);
         ExitAddress = At(&f->ExitAddress);
         HostMxcsr = At(&f->HostMxcsr);
+        StopAddress = At(&f->StopAddress);
         IndexBits = At(&f->IndexBits);
         PageBits = At(&f->PageBits);
         LastReturn = At(&f->LastReturn);
@@ -81,6 +82,7 @@ public sealed unsafe class Addresses
     public HostAddress Marks { get; }
     public HostAddress ExitAddress { get; }
     public HostAddress HostMxcsr { get; }
+    public HostAddress StopAddress { get; }
     public HostAddress IndexBits { get; }
     public HostAddress PageBits { get; }
     public HostAddress LastReturn { get; }

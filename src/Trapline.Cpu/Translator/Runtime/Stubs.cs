@@ -56,6 +56,8 @@ public sealed unsafe partial class Stubs
         }
 
         asm.Align(16);
+        Stop = asm.Here;
+        asm.Load(HostRegister.Scratch, _a.StopAddress);
         Miss = asm.Here;
         asm.Store(_a.ExitAddress, HostRegister.Scratch);
         asm.Constant(HostRegister.Scratch, 0);
@@ -91,6 +93,9 @@ public sealed unsafe partial class Stubs
 
     /// <summary>Leaves with site 0: the target in r14 is not in the jump cache.</summary>
     public nint Miss { get; }
+
+    /// <summary>The same at <see cref="TranslationFrame.StopAddress"/>, which the jump cache led here from.</summary>
+    public nint Stop { get; }
 
     /// <summary>The return address at the bottom of the return stack.</summary>
     public nint Bottom { get; }
@@ -132,26 +137,45 @@ public sealed unsafe partial class Stubs
         return new Rejection(other, Near: false);
     }
 
-    /// <summary>Jumps to where <see cref="EmitLookup"/> found r14's translation.</summary>
-    public void EmitJumpFound(ref Assembler asm) => EmitTransfer(ref asm, 4);
-
-    /// <summary>Calls it.</summary>
-    public void EmitCallFound(ref Assembler asm) => EmitTransfer(ref asm, 2);
-
-    private void EmitTransfer(ref Assembler asm, int operation)
+    /// <summary>Calls what <see cref="EmitLookup"/> found for r14.</summary>
+    public void EmitCallFound(ref Assembler asm)
     {
         EmitJumpSlot(ref asm);
-        asm.OpMemory(false, 0xFF, operation, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, _a.JumpTargets));
+        asm.OpMemory(false, 0xFF, 2, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, _a.JumpTargets));
+    }
+
+    /// <summary>Jumps to guest address r14, if the jump cache knows it. Flags stay; r12 helps, since what belongs there is in memory.</summary>
+    /// <returns>Where it is not known, <see cref="EmitUnknown"/> comes first.</returns>
+    public Rejection EmitJumpByCache(ref Assembler asm)
+    {
+        asm.Load(HostRegister.Rcx, _a.CodeKey);
+        asm.Lea(HostRegister.Window, new HostAddress(HostRegister.Scratch, HostRegister.Rcx, 0, 0));
+        EmitJumpSlot(ref asm);
+        asm.Load(HostRegister.Scratch, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, _a.JumpTargets));
+        asm.Load(HostRegister.Rcx, new HostAddress(HostRegister.None, HostRegister.Rcx, 3, _a.JumpKeys));
+        asm.Lea(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Window, 0, 0));
+        Rejection unknown = EmitUnlessZero(ref asm);
+        asm.Load(HostRegister.Window, _a.WindowDelta);
+        asm.OpRegister(false, 0xFF, 4, HostRegister.Scratch);
+        return unknown;
+    }
+
+    /// <summary>The guest address is in r14 again. r12 is not what it was, which leaving does not need.</summary>
+    public void EmitUnknown(ref Assembler asm)
+    {
+        asm.Load(HostRegister.Rcx, _a.CodeKey);
+        asm.Not(HostRegister.Rcx); // minus the key, minus one
+        asm.Lea(HostRegister.Scratch, new HostAddress(HostRegister.Window, HostRegister.Rcx, 0, 1));
     }
 
     private void EmitDispatch(ref Assembler asm)
     {
         asm.Load32(HostRegister.Rcx, _a.Calm);
         nint attention = asm.JumpIfRcxZero();
-        Rejection unknown = EmitLookup(ref asm);
-        EmitJumpFound(ref asm);
-        asm.PatchShortHere(attention);
+        Rejection unknown = EmitJumpByCache(ref asm);
         asm.LandHere(unknown);
+        EmitUnknown(ref asm);
+        asm.PatchShortHere(attention);
         asm.Jump(Miss);
     }
 

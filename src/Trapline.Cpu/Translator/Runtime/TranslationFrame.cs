@@ -102,6 +102,9 @@ public unsafe struct TranslationFrame
     public fixed ulong Addends[AddendSlots];
     public const int AddendSlots = 8;
 
+    /// <summary>The address that the jump cache leads out at (<see cref="BlockTranslator.AddStop"/>).</summary>
+    public ulong StopAddress;
+
     /// <summary>What PEXT takes of an address: the soft TLB's index; the page.</summary>
     public uint IndexBits;
     public ulong PageBits;
