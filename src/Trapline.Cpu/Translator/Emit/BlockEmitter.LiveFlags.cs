@@ -5,16 +5,30 @@ using Trapline.Cpu.Translator.Frontend;
 
 namespace Trapline.Cpu.Translator.Emit;
 
-/// <summary>Probes that touch no flags, for where flags are live and nothing gives them again: as between the additions of long numbers.</summary>
+/// <summary>Probes that touch no flags, for between the additions of long numbers, where a carry lives.</summary>
 /// <remarks>
-/// Saving flags would make the guest's chain of carries wait for the probe. Here PEXT takes the soft TLB's index from the address, and the page from the
+/// Saving flags would make the guest's chain of carries wait for the probe. Elsewhere nobody waits for them, and saving them spares a taken branch
+/// (docs/adr/0015-checks-not-taken.md). Here PEXT takes the soft TLB's index from the address, and the page from the
 /// difference to the tag, which JRCXZ compares with zero. An access hits if the page of its last byte, from the tag's page on, is 0: an access that
 /// begins right below that page would hit, too, but selects another entry. r12 serves as third scratch register: what belongs there is in memory.
 /// </remarks>
 public sealed unsafe partial class BlockEmitter
 {
     private bool CanProbeByExtracting(in GuestInstruction i) =>
-        extract && !_code32 && !i.FlagsDeadBefore && _flagSource == GuestInstruction.NoSource && !i.Facts.Aligned;
+        extract && !_code32 && !i.FlagsDeadBefore && _flagSource == GuestInstruction.NoSource && !i.Facts.Aligned && CarryIsAwaited();
+
+    /// <summary>The next instruction that reads flags, from the one that is being emitted on, adds or subtracts a carry.</summary>
+    private bool CarryIsAwaited()
+    {
+        foreach (ref readonly GuestInstruction next in _block.All[(_number - 1)..])
+        {
+            if (next.Facts.FlagsRead != 0)
+                return next.Iced.Mnemonic is Mnemonic.Adc or Mnemonic.Sbb or Mnemonic.Adcx or Mnemonic.Adox;
+            if (next.Facts.FlagsKilled == CodeFacts.Arithmetic)
+                return false;
+        }
+        return false;
+    }
 
     /// <summary>As <see cref="ProbeScratch"/>, which see, for the operand, or the group, of an instruction whose address is in r14.</summary>
     private bool ProbeByExtracting(in GuestInstruction i, int size, bool write, nint resume, bool keep)

@@ -112,7 +112,7 @@ public sealed unsafe partial class BlockEmitter
         HostAddress tag = new(HostRegister.None, HostRegister.None, 0, tags + slot);
         bool live = !i.FlagsDeadBefore, moves = i.Iced.MemoryBase == Register.RIP;
         ConstantAddress(i.Iced, mask: ~0xFFFul);
-        if (live && _flagSource == GuestInstruction.NoSource)
+        if (live && _flagSource == GuestInstruction.NoSource && CarryIsAwaited())
             return ProbeConstantKeepingFlags(i, size, write, resume, tag);
         SaveFlags(live);
         _asm.AluMemory(Alu.Cmp, HostRegister.Scratch, tag);
