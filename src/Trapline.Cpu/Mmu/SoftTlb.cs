@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
 namespace Trapline.Cpu.Mmu;
 
@@ -89,10 +90,17 @@ public sealed unsafe class SoftTlb : IDisposable
             if ((_used & (1u << which)) == 0)
                 continue;
             ulong* array = _arrays + which * ArrayWords;
-            for (int i = 0; i < Entries; i++)
-                if (array[i] + array[i + Entries] == host)
-                    array[i] = _emptyTags[i];
+            for (int i = 0; i < Entries; i += Vector256<ulong>.Count)
+                if (Vector256.EqualsAny(Vector256.Load(array + i) + Vector256.Load(array + i + Entries), Vector256.Create(host)))
+                    EmptyThoseAt(array, i, host);
         }
+    }
+
+    private void EmptyThoseAt(ulong* array, int first, ulong host)
+    {
+        for (int i = first; i < first + Vector256<ulong>.Count; i++)
+            if (array[i] + array[i + Entries] == host)
+                array[i] = _emptyTags[i];
     }
 
     public void Dispose()
