@@ -34,10 +34,14 @@ public sealed unsafe partial class SoftwareVcpu
                 watch.Came(length);
         }
         Block* next = interrupted ? null : FindBlock(s->Mode);
+        if (!watch.IsOver)
+            return next;
+        ReadOnlySpan<ulong> way = watch.Way;
         // Only if the loop is here still, and this is its beginning: then its block is the next.
-        bool here = next != null && next->Rip == head && _translator.IsWatched(next);
-        if (watch.IsOver && (here || watch.Way.IsEmpty))
-            _translator.EndWatch(here && !watch.Way.IsEmpty && _translator.TryTranslateLoop(next, watch.Way));
+        if (way.IsEmpty)
+            _translator.EndWatch(known: false);
+        else if (next != null && next->Rip == head && _translator.IsWatched(next))
+            _translator.EndWatch(_translator.TryTranslateLoop(next, way));
         return next;
     }
 }

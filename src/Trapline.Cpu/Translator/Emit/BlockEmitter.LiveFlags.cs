@@ -14,12 +14,11 @@ namespace Trapline.Cpu.Translator.Emit;
 /// </remarks>
 public sealed unsafe partial class BlockEmitter
 {
-    private bool CanProbeByExtracting(in GuestInstruction i) =>
-        extract && !_code32 && !i.FlagsDeadBefore && _flagSource == GuestInstruction.NoSource && !i.Facts.Aligned && CarryIsAwaited();
-
-    /// <summary>The next instruction that reads flags, from the one that is being emitted on, adds or subtracts a carry.</summary>
-    private bool CarryIsAwaited()
+    /// <summary>Flags live and nothing gives them again; and the next instruction that reads any, from the one that is being emitted on, adds or subtracts a carry.</summary>
+    private bool CarryIsAwaited(in GuestInstruction i)
     {
+        if (i.FlagsDeadBefore || _flagSource != GuestInstruction.NoSource)
+            return false;
         foreach (ref readonly GuestInstruction next in _block.All[(_number - 1)..])
         {
             if (next.Facts.FlagsRead != 0)
@@ -67,21 +66,16 @@ public sealed unsafe partial class BlockEmitter
         ProbedAddress(i);
     }
 
-    /// <summary>As <see cref="ProbeConstant"/>; the page is in r14.</summary>
-    private HostAddress ProbeConstantKeepingFlags(in GuestInstruction i, int size, bool write, nint resume, in HostAddress tag)
+    /// <summary>What <see cref="ProbeConstant"/> checks, by <paramref name="tag"/>; the page is in r14.</summary>
+    private void CheckConstantKeepingFlags(in GuestInstruction i, int size, bool write, nint resume, in HostAddress tag)
     {
-        bool moves = i.Iced.MemoryBase == Register.RIP;
         _asm.Load(HostRegister.Rcx, tag);
-        if (moves)
+        if (i.Iced.MemoryBase == Register.RIP)
             NoteRelocation(RelocationKind.TlbEntry);
         _asm.Not(HostRegister.Rcx);
         _asm.Lea(HostRegister.Rcx, new HostAddress(HostRegister.Rcx, HostRegister.Scratch, 0, 1));
         nint hit = _asm.JumpIfRcxZero();
         AddCold(Miss(i.Rip, size, write, resume, _asm.Jump(), group: false) with { Saved = true, FlagsInPlace = true });
         _asm.PatchShortHere(hit);
-        _asm.Load(HostRegister.Rcx, tag with { Disp = tag.Disp + SoftTlb.Entries * 8 });
-        if (moves)
-            NoteRelocation(RelocationKind.TlbEntry);
-        return new HostAddress(HostRegister.Scratch, HostRegister.Rcx, 0, (int)(i.Iced.MemoryDisplacement64 & 0xFFF));
     }
 }

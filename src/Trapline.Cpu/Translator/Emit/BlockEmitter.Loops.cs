@@ -15,6 +15,7 @@ public sealed unsafe partial class BlockEmitter
 {
     /// <summary>All guest registers are in their homes here.</summary>
     private bool _atHome;
+    private nint _iteration;
 
     /// <summary>Where a guest register is that the host has none for; in a loop, where that one is that changed places with it.</summary>
     private HostAddress Slot(int guest)
@@ -24,8 +25,6 @@ public sealed unsafe partial class BlockEmitter
                 return addresses.Gpr(instead);
         return addresses.Gpr(guest);
     }
-
-    private nint _iteration;
 
     /// <summary>Everything before the first instruction.</summary>
     private void EmitLoopEntry(GuestBlock block, bool count)

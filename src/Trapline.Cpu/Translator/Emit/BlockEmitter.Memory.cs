@@ -36,7 +36,7 @@ public sealed unsafe partial class BlockEmitter
         if (i.Facts.Aligned)
             CheckAlignment(i, size, live);
         // If the address took registers that a plain operand cannot name, it must stay whole.
-        if (CanProbeByExtracting(i) ? ProbeByExtracting(i, size, write, resume, keep: !exact) : ProbeScratch(i.Rip, size, write, live, resume, keep: !exact))
+        if (ProbeOperand(i, size, write, resume, keep: !exact))
             return new HostAddress(HostRegister.Scratch, HostRegister.Rcx, 0, 0);
         int displacement = (int)instruction.MemoryDisplacement64;
         int baseRegister = Home(instruction.MemoryBase), index = Home(instruction.MemoryIndex), scale = Scale(instruction);
@@ -53,15 +53,17 @@ public sealed unsafe partial class BlockEmitter
     {
         int home = Home(i.Iced.MemoryBase);
         _asm.Lea(HostRegister.Scratch, HostAddress.At(home, i.GroupLow));
-        int size = i.GroupHigh - i.GroupLow;
-        if (CanProbeByExtracting(i))
-            ProbeByExtracting(i, size, write, resume, keep: false);
-        else
-            ProbeScratch(i.Rip, size, write, !i.FlagsDeadBefore, resume, keep: false, group: true);
+        ProbeOperand(i, i.GroupHigh - i.GroupLow, write, resume, keep: false);
         if (i.AddendSlot != 0)
             _asm.Store(addresses.Addend(i.AddendSlot), HostRegister.Rcx);
         return new HostAddress(home, HostRegister.Rcx, 0, (int)i.Iced.MemoryDisplacement64);
     }
+
+    /// <summary><see cref="ProbeScratch"/> for the operand of an instruction, or its group.</summary>
+    private bool ProbeOperand(in GuestInstruction i, int size, bool write, nint resume, bool keep) =>
+        extract && !_code32 && !i.Facts.Aligned && CarryIsAwaited(i)
+            ? ProbeByExtracting(i, size, write, resume, keep)
+            : ProbeScratch(i.Rip, size, write, !i.FlagsDeadBefore, resume, keep, i.GroupBegins);
 
     /// <summary>Probes the address in r14: RCX becomes the addend, flags stay as they are if live.</summary>
     /// <param name="keep">r14 must still be the address afterwards.</param>
@@ -112,14 +114,19 @@ public sealed unsafe partial class BlockEmitter
         HostAddress tag = new(HostRegister.None, HostRegister.None, 0, tags + slot);
         bool live = !i.FlagsDeadBefore, moves = i.Iced.MemoryBase == Register.RIP;
         ConstantAddress(i.Iced, mask: ~0xFFFul);
-        if (live && _flagSource == GuestInstruction.NoSource && CarryIsAwaited())
-            return ProbeConstantKeepingFlags(i, size, write, resume, tag);
-        SaveFlags(live);
-        _asm.AluMemory(Alu.Cmp, HostRegister.Scratch, tag);
-        if (moves)
-            NoteRelocation(RelocationKind.TlbEntry);
-        AddMiss(i.Rip, size, write, 0, live, resume, _asm.Jump(Condition.NotEqual));
-        RestoreFlags(live);
+        if (CarryIsAwaited(i))
+        {
+            CheckConstantKeepingFlags(i, size, write, resume, tag);
+        }
+        else
+        {
+            SaveFlags(live);
+            _asm.AluMemory(Alu.Cmp, HostRegister.Scratch, tag);
+            if (moves)
+                NoteRelocation(RelocationKind.TlbEntry);
+            AddMiss(i.Rip, size, write, 0, live, resume, _asm.Jump(Condition.NotEqual));
+            RestoreFlags(live);
+        }
         _asm.Load(HostRegister.Rcx, tag with { Disp = tag.Disp + SoftTlb.Entries * 8 });
         if (moves)
             NoteRelocation(RelocationKind.TlbEntry);

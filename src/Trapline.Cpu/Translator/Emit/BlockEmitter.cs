@@ -84,10 +84,7 @@ public sealed unsafe partial class BlockEmitter(Addresses addresses, Stubs stubs
                 EmitX87Pointers(i);
             else if (i.Iced.Mnemonic == Mnemonic.Fninit && i.Treatment != Treatment.Interpret)
                 EmitX87Clear();
-            if (i.Facts.X87)
-                _inScratch = HostRegister.None;
         }
-        _inScratch = HostRegister.None;
         if (block.IsLoop)
             EmitNextIteration();
         else if (open)

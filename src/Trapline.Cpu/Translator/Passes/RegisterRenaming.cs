@@ -110,13 +110,9 @@ public static unsafe class RegisterRenaming
                 continue;
             RenameBytes(bytes + i.Offset, i, names);
             Instruction now = reader.One(bytes + i.Offset, i.Length, i.Rip, code32: false);
-            if (!IsRenamed(i.Iced, now, names))
-            {
-                before.CopyTo(block.All);
-                return false;
-            }
+            bool renamed = IsRenamed(i.Iced, now, names);
             i.Iced = now;
-            if (rules.Judge(i) != i.Treatment)
+            if (!renamed || rules.Judge(i) != i.Treatment)
             {
                 before.CopyTo(block.All);
                 return false;

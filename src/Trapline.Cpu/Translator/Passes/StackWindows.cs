@@ -19,7 +19,8 @@ public static class StackWindows
     /// </summary>
     public const uint Margin = 2 * FarthestLocal;
 
-    private const int FarthestBelow = 4096, FarthestLocal = 65536;
+    private const int FarthestBelow = 4096;
+    public const int FarthestLocal = 65536;
 
     public static void Run(GuestBlock block)
     {

@@ -1,4 +1,3 @@
-using Iced.Intel;
 using Trapline.Cpu.Translator.Frontend;
 
 namespace Trapline.Cpu.Translator.Passes;
@@ -16,32 +15,28 @@ public static class WindowPlacement
         {
             if (!all[n].WindowBegins || all[n].FlagsDeadBefore)
                 continue;
-            int earlier = n, distance = 0;
-            do
-                earlier--;
-            while (earlier >= 0 && KeepsStack(all[earlier], block.Code32, ref distance) && !all[earlier].FlagsDeadBefore);
-            if (earlier >= 0 && Math.Abs(distance) <= Farthest && KeepsStack(all[earlier], block.Code32))
-                Move(ref all[n], ref all[earlier], distance);
+            int distance = 0;
+            for (int earlier = n - 1; earlier >= 0 && KeepsStack(all[earlier], block.Code32, out int by); earlier--)
+            {
+                distance += by;
+                if (!all[earlier].FlagsDeadBefore)
+                    continue;
+                // Beyond that 32-bit code's stack pointer could have wrapped around (StackWindows.Margin).
+                if (Math.Abs(distance) <= StackWindows.FarthestLocal)
+                    Move(ref all[n], ref all[earlier], distance);
+                break;
+            }
         }
     }
 
-    /// <summary>Larger frames are seldom left by one that calls nobody; and sums stay small.</summary>
-    private const int Farthest = 1 << 16;
-
     /// <summary>RSP is known after it, and the next instruction surely follows.</summary>
-    /// <param name="distance">Grows by how far it moves RSP.</param>
-    private static bool KeepsStack(in GuestInstruction i, bool code32, ref int distance)
+    /// <param name="by">How far it moves RSP.</param>
+    private static bool KeepsStack(in GuestInstruction i, bool code32, out int by)
     {
-        if (!KeepsStack(i, code32))
-            return false;
-        StackWindows.Moves(i, code32, out int by);
-        distance += by;
-        return true;
+        bool moves = StackWindows.Moves(i, code32, out by);
+        return !moves && !i.WindowBegins && !i.InWindow && i.Treatment is not (Treatment.Push or Treatment.Pop or Treatment.ConditionalJump)
+            && RegisterChanges.AreKnown(i);
     }
-
-    private static bool KeepsStack(in GuestInstruction i, bool code32) =>
-        !i.WindowBegins && !i.InWindow && i.Treatment is not (Treatment.Push or Treatment.Pop or Treatment.ConditionalJump)
-        && RegisterChanges.AreKnown(i) && !StackWindows.Moves(i, code32, out _);
 
     /// <param name="distance">How far RSP moves between the two.</param>
     private static void Move(ref GuestInstruction from, ref GuestInstruction to, int distance)
